@@ -1,0 +1,372 @@
+//! The rules of the echo contract as black-box checks over plain sockets, reported rule by rule.
+//!
+//! The checks know nothing of how a server is built. What needs a process (signals, limits, flags) goes through
+//! a [`Launcher`]; against a bare address those checks are reported as not checked, with the reason.
+//!
+//! A check never panics at what a server does and never waits without a deadline. It opens sockets and reads a few
+//! lines of `/proc`; it starts no process, prints nothing and stores nothing. What becomes of a [`Finding`] is the
+//! caller's.
+//!
+//! What std's sockets cannot do is not checked here: a reset before the server has accepted (needs SO_LINGER), a
+//! client from another loopback address (needs a bind before connect), small socket buffers.
+
+mod admission;
+mod bytes;
+mod client;
+mod exposure;
+mod fault;
+mod half_close;
+mod isolation;
+mod no_fallback;
+mod payload;
+mod server;
+mod stop;
+mod terms;
+
+use crate::catalog::{Capacity, Target};
+use crate::ready::Ready;
+use crate::stats::Stats;
+use fault::{Fault, Verdict};
+use server::Server;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Makes every check and tells each result as it comes; all of them again at the end, in the same order.
+pub fn verify(subject: &Subject<'_>, on_finding: &mut dyn FnMut(&Finding)) -> Vec<Finding> {
+    verify_selected(subject, &|_, _| true, on_finding)
+}
+
+/// Makes only the checks that `selected` says yes to, by rule number and name.
+pub fn verify_selected(
+    subject: &Subject<'_>,
+    selected: &dyn Fn(u8, &str) -> bool,
+    on_finding: &mut dyn FnMut(&Finding),
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (rule, check) in every_check().filter(|(rule, check)| selected(rule.number, check.name)) {
+        let start = Instant::now();
+        let (outcome, figure) = match make(check, subject) {
+            Ok(figure) => (Outcome::Passed, figure),
+            Err(Fault::Failed(text)) => (Outcome::Failed(text), None),
+            Err(Fault::NotChecked(text)) => (Outcome::NotChecked(text), None),
+        };
+        let finding = Finding {
+            rule: rule.number,
+            check: check.name,
+            outcome,
+            figure,
+            took: start.elapsed(),
+        };
+        on_finding(&finding);
+        findings.push(finding);
+    }
+    findings
+}
+
+/// Whether nothing failed. What was not checked does not count against a server.
+#[must_use]
+pub fn passed(findings: &[Finding]) -> bool {
+    passed_but_for(findings, &[])
+}
+
+/// Whether nothing failed but checks of these rules; see [`Target::expected_failures`].
+#[must_use]
+pub fn passed_but_for(findings: &[Finding], expected_failures: &[u8]) -> bool {
+    !findings
+        .iter()
+        .any(|finding| matches!(finding.outcome, Outcome::Failed(_)) && !expected_failures.contains(&finding.rule))
+}
+
+/// Rule number and name of each check, in the order in which they are made.
+pub fn checks() -> impl Iterator<Item = (u8, &'static str)> {
+    every_check().map(|(rule, check)| (rule.number, check.name))
+}
+
+/// The rules of the echo contract, in order.
+pub const RULES: &[Rule] = &[
+    Rule {
+        number: 1,
+        title: "Bytes",
+        checks: bytes::CHECKS,
+    },
+    Rule {
+        number: 2,
+        title: "Half-close",
+        checks: half_close::CHECKS,
+    },
+    Rule {
+        number: 3,
+        title: "Isolation",
+        checks: isolation::CHECKS,
+    },
+    Rule {
+        number: 4,
+        title: "Admission",
+        checks: admission::CHECKS,
+    },
+    Rule {
+        number: 5,
+        title: "Stop",
+        checks: stop::CHECKS,
+    },
+    Rule {
+        number: 6,
+        title: "Exposure",
+        checks: exposure::CHECKS,
+    },
+    Rule {
+        number: 7,
+        title: "Equal terms",
+        checks: terms::CHECKS,
+    },
+    Rule {
+        number: 8,
+        title: "No silent fall-back",
+        checks: no_fallback::CHECKS,
+    },
+];
+
+/// One rule of the echo contract and what is checked of it.
+pub struct Rule {
+    pub number: u8,
+    pub title: &'static str,
+    checks: &'static [Check],
+}
+
+/// What a check showed.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Number of the rule.
+    pub rule: u8,
+    /// What a good server does, as a sentence.
+    pub check: &'static str,
+    pub outcome: Outcome,
+    /// What was measured on the way, if that is worth telling: `0.3 % of a CPU`.
+    pub figure: Option<String>,
+    /// How long the check took, starting the server included.
+    pub took: Duration,
+}
+
+/// The result of one check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Passed,
+    /// What was seen and what was expected.
+    Failed(String),
+    /// Why the check does not apply or could not be made.
+    NotChecked(String),
+}
+
+/// What is checked, and how hard.
+pub struct Subject<'a> {
+    pub source: Source<'a>,
+    pub profile: Profile,
+}
+
+impl<'a> Subject<'a> {
+    /// Fresh servers from `launcher`, one for each check.
+    #[must_use]
+    pub fn started(launcher: &'a dyn Launcher, profile: Profile) -> Self {
+        Self {
+            source: Source::Started(launcher),
+            profile,
+        }
+    }
+
+    /// A server that somebody else started.
+    #[must_use]
+    pub fn attached(address: SocketAddr, profile: Profile) -> Self {
+        Self {
+            source: Source::Attached(address),
+            profile,
+        }
+    }
+}
+
+/// Where the servers under test come from.
+pub enum Source<'a> {
+    /// Fresh servers, one for each check.
+    Started(&'a dyn Launcher),
+    /// Something that listens already; only what sockets can show is checked.
+    Attached(SocketAddr),
+}
+
+/// How much a check may ask of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Most clients served at the same time; a pool serves one for each worker.
+    pub clients_at_once: usize,
+    /// Most clients in trouble at the same time while another must be served as if nothing were (rule 3).
+    pub troubled_clients: usize,
+    /// How long a server may take for what it must do at once on an idle machine.
+    pub patience: Duration,
+}
+
+impl Profile {
+    /// For servers that take as many clients as the system allows.
+    #[must_use]
+    pub fn unbounded() -> Self {
+        Self {
+            clients_at_once: 100,
+            troubled_clients: 100,
+            patience: Duration::from_secs(15),
+        }
+    }
+
+    /// For a pool of `workers` that serve one client each: one worker is left for the client that is watched.
+    #[must_use]
+    pub fn pool(workers: usize) -> Self {
+        let unbounded = Self::unbounded();
+        Self {
+            clients_at_once: workers.clamp(1, unbounded.clients_at_once),
+            troubled_clients: workers.saturating_sub(1).min(unbounded.troubled_clients),
+            ..unbounded
+        }
+    }
+
+    /// For a row of the catalog, started with `--workers` as given.
+    #[must_use]
+    pub fn of(target: &Target, workers: usize) -> Self {
+        match target.capacity {
+            Capacity::Unbounded => Self::unbounded(),
+            // Whose rule 3 fails promises to serve one client, not two: the second may wait behind the first.
+            Capacity::OnePerWorker if target.expected_failures.contains(&3) => Self {
+                clients_at_once: 1,
+                ..Self::pool(workers)
+            },
+            Capacity::OnePerWorker => Self::pool(workers),
+        }
+    }
+}
+
+/// Starts fresh servers of the target under test on a free port of 127.0.0.1.
+pub trait Launcher {
+    /// Starts a server and returns once it printed READY.
+    ///
+    /// # Errors
+    /// When the server cannot be started or does not print READY in time; the text carries its stderr.
+    fn launch(&self, launch: &Launch) -> io::Result<Box<dyn Process>>;
+}
+
+/// How a server is to be started, beside the arguments that make it the target.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// Further flags, e.g. `["--max-connections", "10"]`. `--port 0` is the launcher's own.
+    pub arguments: Vec<String>,
+    /// RLIMIT_NOFILE, soft and hard; none leaves the limit alone.
+    pub nofile: Option<u64>,
+}
+
+/// What a check may send to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Terminate,
+    Interrupt,
+    Kill,
+}
+
+/// A running server. Dropping it kills the process and reaps it.
+pub trait Process {
+    /// What the server said of itself.
+    fn ready(&self) -> &Ready;
+
+    /// Sends a signal to the first process.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    fn signal(&self, signal: Signal) -> io::Result<()>;
+
+    /// Waits for the exit; none when `limit` ran out first.
+    ///
+    /// # Errors
+    /// When the process cannot be waited for.
+    fn wait(&mut self, limit: Duration) -> io::Result<Option<Exit>>;
+
+    /// CPU time of the whole process tree so far, ended children included.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    fn cpu_time(&self) -> io::Result<Duration>;
+
+    /// The state letter of each descendant (`R`, `S`, `Z` ...), the first process not included.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    fn children(&self) -> io::Result<Vec<(u32, char)>>;
+
+    /// Open descriptors of the first process.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    fn descriptors(&self) -> io::Result<usize>;
+}
+
+/// How a server ended.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// Exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Its STATS line, if it printed one.
+    pub stats: Option<Stats>,
+    /// All it wrote to stderr.
+    pub stderr: String,
+}
+
+/// One thing that a good server does.
+struct Check {
+    /// As a sentence.
+    name: &'static str,
+    setting: Setting,
+    make: fn(&mut Server) -> Verdict,
+}
+
+/// What a check needs.
+enum Setting {
+    /// Any server that listens, started with the defaults.
+    Sockets,
+    /// A fresh process, started with these flags and this RLIMIT_NOFILE.
+    Process {
+        arguments: &'static [&'static str],
+        nofile: Option<u64>,
+    },
+}
+
+impl Setting {
+    /// A fresh process with the defaults.
+    const PROCESS: Self = Self::Process {
+        arguments: &[],
+        nofile: None,
+    };
+
+    /// A fresh process with these flags.
+    const fn flags(arguments: &'static [&'static str]) -> Self {
+        Self::Process {
+            arguments,
+            nofile: None,
+        }
+    }
+}
+
+fn every_check() -> impl Iterator<Item = (&'static Rule, &'static Check)> {
+    RULES
+        .iter()
+        .flat_map(|rule| rule.checks.iter().map(move |check| (rule, check)))
+}
+
+/// Sets the check up and makes it; a fault tells also whether the server had died.
+fn make(check: &Check, subject: &Subject<'_>) -> Verdict {
+    let mut server = match (&subject.source, &check.setting) {
+        (Source::Attached(address), Setting::Sockets) => Server::attached(*address, &subject.profile),
+        (Source::Attached(_), Setting::Process { .. }) => {
+            return Err(Fault::NotChecked("needs a server that loadgen started".into()));
+        }
+        (Source::Started(launcher), setting) => Server::launch(*launcher, setting, &subject.profile)?,
+    };
+    (check.make)(&mut server).map_err(|fault| match fault {
+        Fault::Failed(text) => Fault::Failed(text + &server.obituary()),
+        other => other,
+    })
+}

@@ -1,0 +1,44 @@
+//! Rule 8: who says io_uring uses io_uring.
+//!
+//! That a denied io_uring ends in a named error and exit code 69 cannot be shown from outside on a system that
+//! permits it; `event-servers/tests/ring.rs` denies it to each ring server.
+
+use super::fault::{Fault, PASSED, Verdict, ensure};
+use super::server::Server;
+use super::{Check, Setting};
+use crate::catalog;
+use std::fs;
+
+pub(super) const CHECKS: &[Check] = &[Check {
+    name: "a server that is to use io_uring holds a ring",
+    setting: Setting::PROCESS,
+    make: holds_a_ring,
+}];
+
+/// glommio's interface has a remark behind it.
+const IO_URING: &str = "io_uring";
+
+fn holds_a_ring(server: &mut Server) -> Verdict {
+    let ready = server.ready()?;
+    let promised = catalog::find(&ready.target).is_some_and(|target| target.io_interface.starts_with(IO_URING));
+    let told = ready.io_interface.starts_with(IO_URING);
+    if !promised && !told {
+        return Err(Fault::NotChecked("not an io_uring target".into()));
+    }
+    ensure(told, || {
+        format!(
+            "the catalog promises io_uring, READY says {}: a fall-back",
+            ready.io_interface
+        )
+    })?;
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", ready.pid))
+        .map_err(|error| Fault::NotChecked(format!("the descriptors of {} cannot be read: {error}", ready.pid)))?;
+    let holds_ring = descriptors
+        .flatten()
+        .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
+        .any(|file| file.to_string_lossy().contains("[io_uring]"));
+    ensure(holds_ring, || {
+        "READY says io_uring, but the process holds no ring".into()
+    })?;
+    PASSED
+}

@@ -1,0 +1,47 @@
+//! What all echo servers share, so that only the concurrency model differs: flags, sockets, signals, limits,
+//! admission, counting, closing, and the two lines on stdout.
+//!
+//! A server is [`serve`] with a `run` of its own:
+//!
+//! 1. `server.bind_shared()` or, for each worker, `server.bind_per_worker()` makes the listener, `server.ready()` prints READY.
+//! 2. Each accepted stream goes to `server.admit(&stream)`; each failed accept to `server.accept_failed(&error)`.
+//! 3. Each connection is `while !connection.stopping() { read; received; write_all; sent }`, then `finish`.
+//! 4. After [`AcceptAction::Stop`], `server.idle()` or `server.wait_idle()`, then return.
+//!
+//! No backend has signal, socket-option, flag or timer code. The kit never starts a thread before the first
+//! connection that the server itself closes, and chooses no concurrency for anyone.
+
+mod accept;
+mod admission;
+pub mod blocking;
+mod cli;
+mod connection;
+mod counters;
+mod fork;
+mod healthcheck;
+mod limits;
+mod linger;
+mod notice;
+pub mod passing;
+mod registry;
+#[cfg(feature = "ring")]
+pub mod ring;
+mod seats;
+mod server;
+mod shared;
+mod signal;
+mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod unavailable;
+mod workers;
+
+pub use crate::{
+    accept::AcceptAction,
+    admission::Slot,
+    connection::Connection,
+    linger::Lingering,
+    server::{Server, ServerIdentity, locked_version, serve, serve_with_workers_in},
+    socket::adopt,
+    unavailable::Unavailable,
+};

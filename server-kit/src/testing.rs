@@ -1,0 +1,430 @@
+//! Starts a server binary for black-box tests, with limits, and looks at its processes from outside.
+//!
+//! Reads /proc, which no server does but to say why it has no ring. Whatever a test does, dropping a [`RunningServer`] ends what it started.
+
+mod splits;
+
+use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal};
+use echo_contract::ready::Ready;
+use echo_contract::stats::Stats;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{self, kill};
+use nix::unistd::{Pid, SysconfVar, Uid, sysconf};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+pub use splits::payloads_come_back_however_they_are_cut;
+
+/// Far more than a server needs, on a machine that does much else.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long the pipes of an ended server may stay open: a child of it could hold them.
+const PIPE_LIMIT: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Users that nobody is, eight for each process that runs tests.
+const FIRST_USER: u32 = 1_000_000;
+static USERS: AtomicU32 = AtomicU32::new(0);
+
+/// A server binary and the arguments that make it a target.
+#[derive(Debug)]
+pub struct ServerBinary {
+    path: PathBuf,
+    arguments: Vec<String>,
+    max_processes: Option<u64>,
+    memlock_bytes: Option<u64>,
+    user: Option<u32>,
+    /// Runs in the server before its first instruction.
+    filter: BpfProgram,
+}
+
+impl ServerBinary {
+    /// `path` is `env!("CARGO_BIN_EXE_...")`.
+    #[must_use]
+    pub fn new(path: &str, arguments: &[&str]) -> Self {
+        Self {
+            path: path.into(),
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            max_processes: None,
+            memlock_bytes: None,
+            user: None,
+            filter: Vec::new(),
+        }
+    }
+
+    /// Lets the server have no more than `count` processes and threads. The limit counts per user and does not
+    /// bind root, so a test run by root starts the server as a user that nobody else is; for others, whose own
+    /// processes count too, every further process fails.
+    #[must_use]
+    pub fn with_max_processes(mut self, count: u64) -> Self {
+        self.max_processes = Some(count);
+        self.for_nobody_else()
+    }
+
+    /// Lets the server lock so many bytes of memory, which also bounds its rings. The limit does not bind who has
+    /// CAP_IPC_LOCK, so a test run by root starts the server as a user that nobody else is.
+    #[must_use]
+    pub fn with_memlock(mut self, bytes: u64) -> Self {
+        self.memlock_bytes = Some(bytes);
+        self.for_nobody_else()
+    }
+
+    /// Denies the server io_uring, as container engines do: a seccomp filter that makes io_uring_setup fail with EPERM.
+    ///
+    /// # Panics
+    /// On an architecture that seccomp filters cannot be written for.
+    #[must_use]
+    pub fn without_io_uring(mut self) -> Self {
+        let architecture = TargetArch::try_from(std::env::consts::ARCH).expect("a known architecture");
+        let denial = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+        let rules = BTreeMap::from([(libc::SYS_io_uring_setup, Vec::new())]);
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, denial, architecture);
+        self.filter = filter.and_then(BpfProgram::try_from).expect("one rule makes a filter");
+        self
+    }
+
+    fn for_nobody_else(mut self) -> Self {
+        self.user = Uid::effective()
+            .is_root()
+            .then(|| FIRST_USER + std::process::id() * 8 + USERS.fetch_add(1, Relaxed) % 8);
+        self
+    }
+
+    /// Starts the server on a free port and waits for READY.
+    ///
+    /// # Errors
+    /// When it does not start or prints no READY; the text carries its stderr.
+    pub fn start(&self, launch: &Launch) -> io::Result<RunningServer> {
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .args(["--port", "0"])
+            .args(&launch.arguments);
+        let mut child = self.spawn(command, launch.nofile)?;
+        let stdout = lines_of(child.stdout.take());
+        let stderr = text_of(child.stderr.take());
+        let mut server = RunningServer {
+            child,
+            ready: None,
+            stdout,
+            stderr,
+            last_line: None,
+        };
+        match server.stdout.recv_timeout(START_LIMIT) {
+            Ok(line) => {
+                let ready = Ready::from_line(&line).map_err(|error| io::Error::other(format!("{error}: {line}")))?;
+                server.ready = Some(ready);
+                Ok(server)
+            }
+            Err(_) => {
+                let _ = server.child.kill();
+                let stderr = server.stderr.recv_timeout(PIPE_LIMIT).unwrap_or_default();
+                Err(io::Error::other(format!(
+                    "{} printed no READY: {stderr}",
+                    self.path.display()
+                )))
+            }
+        }
+    }
+
+    /// Runs the binary with exactly these arguments until it ends; for what it says of wrong ones.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&self, arguments: &[&str]) -> io::Result<Exit> {
+        let mut command = Command::new(&self.path);
+        command.args(arguments);
+        let output = self.spawn(command, None)?.wait_with_output()?;
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let stats = stdout.lines().last().and_then(|line| Stats::from_line(line).ok());
+        Ok(exit(
+            output.status,
+            stats,
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        ))
+    }
+
+    fn spawn(&self, mut command: Command, nofile: Option<u64>) -> io::Result<Child> {
+        if let Some(user) = self.user {
+            command = self.reachable_for(user, &command)?;
+            command.uid(user).gid(user);
+        }
+        let limits: Vec<_> = [
+            (Resource::RLIMIT_NOFILE, nofile),
+            (Resource::RLIMIT_NPROC, self.max_processes),
+            (Resource::RLIMIT_MEMLOCK, self.memlock_bytes),
+        ]
+        .into_iter()
+        .filter_map(|(resource, limit)| Some((resource, limit?)))
+        .collect();
+        let filter = self.filter.clone();
+        let set_limits = move || {
+            let set = |&(resource, limit): &(Resource, u64)| setrlimit(resource, limit, limit);
+            limits.iter().try_for_each(set).map_err(io::Error::from)?;
+            match filter.is_empty() {
+                true => Ok(()),
+                false => apply_filter(&filter).map_err(|_| io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: between fork and exec the closure makes setrlimit, prctl and seccomp calls only, the filter having been
+        // made before: no allocation, no lock.
+        unsafe { command.pre_exec(set_limits) };
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // A child that another test forks meanwhile holds the descriptor that wrote our copy, until its own exec.
+        let until = Instant::now() + START_LIMIT;
+        loop {
+            match command.spawn() {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && Instant::now() < until => {
+                    thread::sleep(LOOK_AGAIN);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The same command on a copy of the binary that another user can read.
+    fn reachable_for(&self, user: u32, command: &Command) -> io::Result<Command> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let copy = std::env::temp_dir().join(format!("{name}-of-user-{user}"));
+        if !copy.exists() {
+            fs::copy(&self.path, &copy)?;
+        }
+        let mut reachable = Command::new(copy);
+        reachable.args(command.get_args()).current_dir("/");
+        Ok(reachable)
+    }
+}
+
+impl Drop for ServerBinary {
+    fn drop(&mut self) {
+        if let Some(user) = self.user {
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+            let _ = fs::remove_file(std::env::temp_dir().join(format!("{name}-of-user-{user}")));
+        }
+    }
+}
+
+impl Launcher for ServerBinary {
+    fn launch(&self, launch: &Launch) -> io::Result<Box<dyn Process>> {
+        Ok(Box::new(self.start(launch)?))
+    }
+}
+
+/// A server that was started; killed, with its children, when dropped.
+pub struct RunningServer {
+    child: Child,
+    ready: Option<Ready>,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+    last_line: Option<String>,
+}
+
+impl RunningServer {
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// When READY holds no address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.ready().address.parse().expect("READY holds an address")
+    }
+
+    /// Process id of the first process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Threads of the first process.
+    ///
+    /// # Errors
+    /// When /proc does not tell.
+    pub fn threads(&self) -> io::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/task", self.pid()))?.count())
+    }
+
+    /// Stops it with SIGTERM and waits for the exit.
+    ///
+    /// # Panics
+    /// When it does not end within `limit`.
+    pub fn stop(&mut self, limit: Duration) -> Exit {
+        self.signal(Signal::Terminate).expect("the server runs");
+        let exit = self.wait(limit).expect("the server can be waited for");
+        exit.unwrap_or_else(|| panic!("the server did not end within {limit:?} of SIGTERM"))
+    }
+
+    /// Looks again and again until `condition` holds.
+    ///
+    /// # Panics
+    /// When it does not hold within 30 s; `what` says what was waited for.
+    pub fn await_condition(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        let until = Instant::now() + START_LIMIT;
+        while !condition(self) {
+            assert!(Instant::now() < until, "not within {START_LIMIT:?}: {what}");
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+impl Process for RunningServer {
+    fn ready(&self) -> &Ready {
+        self.ready.as_ref().expect("start returns after READY only")
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let signal = match signal {
+            Signal::Terminate => signal::Signal::SIGTERM,
+            Signal::Interrupt => signal::Signal::SIGINT,
+            Signal::Kill => signal::Signal::SIGKILL,
+        };
+        Ok(kill(pid_of(self.pid()), signal)?)
+    }
+
+    fn wait(&mut self, limit: Duration) -> io::Result<Option<Exit>> {
+        let until = Instant::now() + limit;
+        let status = loop {
+            match self.child.try_wait()? {
+                Some(status) => break status,
+                None if Instant::now() >= until => return Ok(None),
+                None => thread::sleep(LOOK_AGAIN),
+            }
+        };
+        loop {
+            match self.stdout.recv_timeout(PIPE_LIMIT) {
+                Ok(line) => self.last_line = Some(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => return Err(io::Error::other("an ended server's stdout stays open")),
+            }
+        }
+        let stats = self.last_line.as_deref().and_then(|line| Stats::from_line(line).ok());
+        let stderr = self.stderr.recv_timeout(PIPE_LIMIT).unwrap_or_default();
+        Ok(Some(exit(status, stats, stderr)))
+    }
+
+    fn cpu_time(&self) -> io::Result<Duration> {
+        let ticks_per_second = sysconf(SysconfVar::CLK_TCK)?.and_then(|ticks| u32::try_from(ticks).ok());
+        let family = family_of(self.pid())?;
+        let ticks = family.iter().map(|stat| stat.cpu_ticks).sum();
+        Ok(Duration::from_secs(ticks) / ticks_per_second.unwrap_or(100))
+    }
+
+    fn children(&self) -> io::Result<Vec<(u32, char)>> {
+        let family = family_of(self.pid())?;
+        let children = family.into_iter().filter(|stat| stat.pid != self.pid());
+        Ok(children.map(|stat| (stat.pid, stat.state)).collect())
+    }
+
+    fn descriptors(&self) -> io::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.pid()))?.count())
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn exit(status: ExitStatus, stats: Option<Stats>, stderr: String) -> Exit {
+    Exit {
+        code: status.code(),
+        signal: status.signal(),
+        stats,
+        stderr,
+    }
+}
+
+fn pid_of(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).expect("Linux has process ids below 2^22"))
+}
+
+/// Lines as they come; disconnected at the end of the pipe.
+fn lines_of(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    let lines = pipe.map(|pipe| BufReader::new(pipe).lines());
+    thread::spawn(move || {
+        for line in lines.into_iter().flatten().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// All of it, once, at the end of the pipe.
+fn text_of(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
+}
+
+struct Stat {
+    pid: u32,
+    parent: u32,
+    state: char,
+    /// User and system time, its own and that of the children it waited for.
+    cpu_ticks: u64,
+}
+
+/// A process and all its descendants.
+fn family_of(root: u32) -> io::Result<Vec<Stat>> {
+    let mut all: HashMap<u32, Stat> = fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid: u32| parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?))
+        .map(|stat| (stat.pid, stat))
+        .collect();
+    let mut family: Vec<Stat> = all.remove(&root).into_iter().collect();
+    let mut looked_at = 0;
+    while let Some(parent) = family.get(looked_at).map(|stat| stat.pid) {
+        let children: Vec<u32> = all
+            .values()
+            .filter(|stat| stat.parent == parent)
+            .map(|stat| stat.pid)
+            .collect();
+        family.extend(children.iter().filter_map(|child| all.remove(child)));
+        looked_at += 1;
+    }
+    Ok(family)
+}
+
+/// `pid (name) state ppid ... utime stime cutime cstime ...`; the name may hold anything, so it is cut at its end.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (head, tail) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = tail.split_whitespace().collect();
+    let ticks = fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok());
+    Some(Stat {
+        pid: head.split_once(' ')?.0.parse().ok()?,
+        parent: fields.get(1)?.parse().ok()?,
+        state: fields.first()?.chars().next()?,
+        cpu_ticks: ticks.sum(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_line_is_read_whatever_the_process_is_called() {
+        let stat = parse_stat("42 (a b) c) S 7 42 42 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 99").unwrap();
+        assert_eq!((stat.pid, stat.parent, stat.state, stat.cpu_ticks), (42, 7, 'S', 100));
+    }
+}

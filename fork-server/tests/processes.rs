@@ -1,0 +1,166 @@
+//! What only a server made of processes can get wrong: zombies, orphans, lost slots, forks that fail.
+
+use echo_contract::conformance::{Launch, Process, Signal};
+use nix::sys::signal::{self, kill};
+use nix::unistd::Pid;
+use server_kit::testing::{RunningServer, ServerBinary};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[test]
+fn each_client_has_one_process_and_the_parent_one_thread() {
+    let server = start(&[]);
+    let clients: Vec<_> = (0..20).map(|_| served(&server)).collect();
+    assert_eq!(server.children().unwrap().len(), clients.len());
+    assert_eq!(server.threads().unwrap(), 1);
+    drop(clients);
+    await_no_children(&server);
+}
+
+#[test]
+fn zombies_never_pile_up_under_short_connections() {
+    let server = start(&[]);
+    let mut most_zombies = 0;
+    for _ in 0..300 {
+        drop(served(&server));
+        let children = server.children().unwrap();
+        most_zombies = most_zombies.max(children.iter().filter(|(_, state)| *state == 'Z').count());
+    }
+    assert!(most_zombies <= 3, "{most_zombies} zombies at once");
+    await_no_children(&server);
+}
+
+#[test]
+fn a_killed_child_gives_its_slot_back() {
+    let mut server = start(&["--max-connections", "1"]);
+    let mut client = served(&server);
+    let children = server.children().unwrap();
+    kill(pid(children[0].0), signal::Signal::SIGKILL).unwrap();
+    let _ = client.read(&mut [0]);
+    await_no_children(&server);
+    // The parent may still be about to reap when the process table is already clean.
+    server.await_condition("a client is served again", |server| try_served(server).is_some());
+    await_no_children(&server);
+    let stats = server.stop(LIMIT).stats.unwrap();
+    assert_eq!(stats.accepted, stats.closed);
+}
+
+#[test]
+fn children_end_with_a_killed_parent() {
+    let mut server = start(&[]);
+    let clients: Vec<_> = (0..5).map(|_| served(&server)).collect();
+    let children: Vec<_> = server
+        .children()
+        .unwrap()
+        .into_iter()
+        .map(|(child, _)| pid(child))
+        .collect();
+    server.signal(Signal::Kill).unwrap();
+    assert_eq!(server.wait(LIMIT).unwrap().unwrap().signal, Some(9));
+    server.await_condition("all children are gone", |_| {
+        children.iter().all(|&child| !is_running(child))
+    });
+    drop(clients);
+}
+
+#[test]
+fn a_signal_to_the_whole_group_is_one_stop_for_each_child() {
+    let mut server = start(&[]);
+    let mut clients: Vec<_> = (0..5).map(|_| served(&server)).collect();
+    // What Ctrl-C does, the worst way round: the children first, then the parent, which forwards its own.
+    for (child, _) in server.children().unwrap() {
+        kill(pid(child), signal::Signal::SIGINT).unwrap();
+    }
+    server.signal(Signal::Interrupt).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "a FIN, not a reset");
+    }
+    drop(clients);
+    let exit = server.wait(LIMIT).unwrap().expect("the server ends");
+    assert_eq!(exit.code, Some(0));
+    let stats = exit.stats.unwrap();
+    assert_eq!((stats.accepted, stats.closed, stats.bytes_unsent), (5, 5, 0));
+}
+
+#[test]
+fn a_client_that_gets_no_process_gets_a_fin_and_the_server_lives() {
+    let binary = ServerBinary::new(env!("CARGO_BIN_EXE_fork-server"), &[]).with_max_processes(4);
+    let mut server = binary.start(&Launch::default()).unwrap();
+    let (mut kept, mut refused) = (Vec::new(), 0);
+    for _ in 0..20 {
+        match try_served(&server) {
+            Some(client) => kept.push(client),
+            None => refused += 1,
+        }
+    }
+    assert!(
+        refused >= 16,
+        "{refused} of 20 refused with room for at most 4 processes"
+    );
+    for client in &mut kept {
+        ping(client).unwrap();
+    }
+    let had_room = !kept.is_empty();
+    drop(kept);
+    if had_room {
+        server.await_condition("a client is served again", |server| try_served(server).is_some());
+    }
+    let exit = server.stop(LIMIT);
+    assert_eq!(exit.code, Some(0));
+    assert!(exit.stats.unwrap().refused >= refused);
+    assert!(exit.stderr.contains("a client was refused"), "{}", exit.stderr);
+}
+
+fn start(arguments: &[&str]) -> RunningServer {
+    let arguments = arguments.iter().map(ToString::to_string).collect();
+    let launch = Launch {
+        arguments,
+        ..Launch::default()
+    };
+    ServerBinary::new(env!("CARGO_BIN_EXE_fork-server"), &[])
+        .start(&launch)
+        .unwrap()
+}
+
+/// A client that has been echoed to, so it is accepted and has its process.
+fn served(server: &RunningServer) -> TcpStream {
+    try_served(server).expect("the server serves")
+}
+
+/// None when the server answers with a FIN; a reset fails the test.
+fn try_served(server: &RunningServer) -> Option<TcpStream> {
+    let mut client = TcpStream::connect(server.address()).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    ping(&mut client)?;
+    Some(client)
+}
+
+fn ping(client: &mut TcpStream) -> Option<()> {
+    let mut echo = [0; 5];
+    client.write_all(b"hello").unwrap();
+    match client.read(&mut echo).unwrap() {
+        0 => None,
+        count => {
+            client.read_exact(&mut echo[count..]).unwrap();
+            assert_eq!(&echo, b"hello");
+            Some(())
+        }
+    }
+}
+
+fn await_no_children(server: &RunningServer) {
+    server.await_condition("no children", |server| server.children().unwrap().is_empty());
+}
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(i32::try_from(number).unwrap())
+}
+
+/// An orphan may wait for its new parent to reap it; a zombie runs no more.
+fn is_running(child: Pid) -> bool {
+    std::fs::read_to_string(format!("/proc/{child}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z')))
+}

@@ -1,0 +1,148 @@
+//! What is asked of the kernel: every operation in use, and which completion belongs to whom.
+
+use crate::buffers::GROUP;
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{Fd, Timespec};
+use io_uring::{IoUring, cqueue, opcode};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// What has completed. The number stands in the low byte of `user_data`, above it the client's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Accept,
+    /// The kit's pause in accepting is over.
+    Pause,
+    Receive,
+    Send,
+    Cancel,
+}
+
+impl Kind {
+    pub(crate) fn of(user_data: u64) -> (Self, u32) {
+        let kind = [Self::Accept, Self::Pause, Self::Receive, Self::Send, Self::Cancel]
+            .into_iter()
+            .find(|kind| *kind as u64 == user_data & 0xff)
+            .expect("only we submit to this ring");
+        (kind, u32::try_from(user_data >> 8).expect("a token has 32 bits"))
+    }
+
+    fn with(self, token: u32) -> u64 {
+        u64::from(token) << 8 | self as u64
+    }
+}
+
+/// The ring. Nothing reaches the kernel before [`Submissions::submit_and_wait`], unless the queue is full.
+pub(crate) struct Submissions {
+    ring: IoUring,
+    /// The kernel reads it when the timeout is submitted.
+    pause: Box<Timespec>,
+}
+
+impl Submissions {
+    pub(crate) fn new(ring: IoUring) -> Self {
+        Self {
+            ring,
+            pause: Box::default(),
+        }
+    }
+
+    /// Submits what is queued and waits for at least one completion, in one system call.
+    pub(crate) fn submit_and_wait(&mut self) -> io::Result<()> {
+        match self.ring.submit_and_wait(1) {
+            Ok(_) => Ok(()),
+            // EINTR: a signal of the kit's. EBUSY: completions do not fit, and are to be taken first.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn completions(&mut self) -> cqueue::CompletionQueue<'_> {
+        self.ring.completion()
+    }
+
+    /// Accepts until the first error.
+    pub(crate) fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
+        let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC);
+        self.push([accept.build().user_data(Kind::Accept.with(0))])
+    }
+
+    pub(crate) fn pause(&mut self, pause: Duration) -> io::Result<()> {
+        *self.pause = Timespec::from(pause);
+        let timeout = opcode::Timeout::new(&raw const *self.pause);
+        self.push([timeout.build().user_data(Kind::Pause.with(0))])
+    }
+
+    /// Receives again and again, or once at most so many bytes.
+    pub(crate) fn receive(&mut self, fd: Fd, token: u32, single: Option<usize>) -> io::Result<()> {
+        let receive = match single {
+            None => opcode::RecvMulti::new(fd, GROUP).build(),
+            Some(bytes) => opcode::Recv::new(fd, std::ptr::null_mut(), length(bytes))
+                .buf_group(GROUP)
+                .build()
+                .flags(Flags::BUFFER_SELECT),
+        };
+        self.push([receive.user_data(Kind::Receive.with(token))])
+    }
+
+    /// Sends what the socket takes now, each piece only after the one before it was sent whole: of a chain that stops,
+    /// every piece completes with what was sent of it, or with EAGAIN or ECANCELED. Nothing stays in flight.
+    pub(crate) fn send_at_once<'a>(
+        &mut self,
+        fd: Fd,
+        token: u32,
+        pieces: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> io::Result<()> {
+        const NOW: i32 = libc::MSG_WAITALL | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let last = pieces.len() - 1;
+        let entry = |(place, bytes): (usize, &[u8])| match place < last {
+            true => send(fd, token, bytes, NOW).flags(Flags::IO_LINK),
+            false => send(fd, token, bytes, NOW),
+        };
+        self.push(pieces.enumerate().map(entry))
+    }
+
+    /// Sends all of it, however long the client takes. The bytes must stay where they are until it completes.
+    pub(crate) fn send_when_possible(&mut self, fd: Fd, token: u32, bytes: &[u8]) -> io::Result<()> {
+        self.push([send(fd, token, bytes, libc::MSG_WAITALL | libc::MSG_NOSIGNAL)])
+    }
+
+    /// Ends a client's receive, which then completes a last time.
+    pub(crate) fn cancel_receive(&mut self, token: u32) -> io::Result<()> {
+        let cancel = opcode::AsyncCancel::new(Kind::Receive.with(token));
+        self.push([cancel.build().user_data(Kind::Cancel.with(token))])
+    }
+
+    /// Queues entries side by side: a chain ends where a submission does.
+    fn push(&mut self, entries: impl IntoIterator<Item = Entry, IntoIter: ExactSizeIterator>) -> io::Result<()> {
+        let entries = entries.into_iter();
+        let room = |ring: &mut IoUring| {
+            let queue = ring.submission();
+            queue.capacity() - queue.len()
+        };
+        while room(&mut self.ring) < entries.len() {
+            match self.ring.submit() {
+                Err(error) if error.raw_os_error() != Some(libc::EINTR) => return Err(error),
+                _ => {}
+            }
+        }
+        let mut queue = self.ring.submission();
+        for entry in entries {
+            // SAFETY: descriptors are closed, and memory is reused, only after the last completion that refers to them:
+            // see `Client` and `Buffers`; the timespec lives as long as the ring.
+            unsafe { queue.push(&entry) }.map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+fn send(fd: Fd, token: u32, bytes: &[u8], flags: i32) -> Entry {
+    let send = opcode::Send::new(fd, bytes.as_ptr(), length(bytes.len())).flags(flags);
+    send.build().user_data(Kind::Send.with(token))
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}

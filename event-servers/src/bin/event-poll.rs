@@ -1,0 +1,188 @@
+//! poll(2): each loop hands all its connections to the kernel on every turn, which looks at each of them.
+//! Idiom: one thread, level-triggered, one read per readiness; one buffer for all, and bytes kept for a client only
+//! while it does not read. Accept: one shared listener, and with `--workers` above 1 a thread with a loop each.
+//! Differs from the other backends: a turn costs more with every client, also with those that are silent.
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve};
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const IDENTITY: ServerIdentity = ServerIdentity {
+    binary: env!("CARGO_BIN_NAME"),
+    runtime_version: locked_version("nix"),
+};
+
+fn main() -> ExitCode {
+    serve(IDENTITY, run)
+}
+
+/// Runs a loop in each of `server.workers()` threads until the last client is gone.
+fn run(server: Server) -> io::Result<()> {
+    let listener = Arc::new(server.bind_shared()?);
+    listener.set_nonblocking(true)?;
+    let start = |_| {
+        let listener = Arc::clone(&listener);
+        thread::Builder::new().spawn(move || accept_loop(&listener, server))
+    };
+    let others = (1..server.workers()).map(start).collect::<io::Result<Vec<_>>>()?;
+    server.ready()?;
+    accept_loop(&listener, server)?;
+    others
+        .into_iter()
+        .try_for_each(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+}
+
+/// Accepts until the kit says stop, and echoes until the last client is gone.
+fn accept_loop(listener: &TcpListener, server: Server) -> io::Result<()> {
+    let mut clients: Vec<Client> = Vec::new();
+    let mut buffer = server.buffer();
+    let mut accepting = Accepting::Now;
+    while !(clients.is_empty() && accepting == Accepting::NoMore) {
+        let now = Instant::now();
+        let pause = match accepting {
+            Accepting::After(time) if time > now => Some(time - now),
+            Accepting::After(_) => {
+                accepting = Accepting::Now;
+                None
+            }
+            Accepting::Now | Accepting::NoMore => None,
+        };
+        let ready = wait(&clients, listener, accepting == Accepting::Now, pause)?;
+        let mut happened = ready.clients.into_iter();
+        clients.retain_mut(|client| !happened.next().unwrap_or(false) || client.echo(&mut buffer));
+        if ready.has_client {
+            accepting = accept(listener, server, &mut clients);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepting {
+    Now,
+    After(Instant),
+    NoMore,
+}
+
+/// What a turn found.
+struct Turn {
+    clients: Vec<bool>,
+    has_client: bool,
+}
+
+fn wait(clients: &[Client], listener: &TcpListener, is_accepting: bool, pause: Option<Duration>) -> io::Result<Turn> {
+    let of_clients = clients
+        .iter()
+        .map(|client| PollFd::new(client.stream.as_fd(), client.interest()));
+    let of_listener = is_accepting.then(|| PollFd::new(listener.as_fd(), PollFlags::POLLIN));
+    let mut fds: Vec<PollFd<'_>> = of_clients.chain(of_listener).collect();
+    // Rounded up: else the loop would spin through its last millisecond.
+    let timeout = pause.map_or(PollTimeout::NONE, |pause| {
+        PollTimeout::try_from(pause + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+    });
+    match poll(&mut fds, timeout) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut happened = fds.iter().map(|fd| fd.any().unwrap_or(true));
+    Ok(Turn {
+        clients: happened.by_ref().take(clients.len()).collect(),
+        has_client: happened.next().unwrap_or(false),
+    })
+}
+
+/// Accepts everyone who waits; the kit decides what an accept error means.
+fn accept(listener: &TcpListener, server: Server, clients: &mut Vec<Client>) -> Accepting {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                if let Some(connection) = server.admit(&stream)
+                    && stream.set_nonblocking(true).is_ok()
+                {
+                    clients.push(Client {
+                        connection: Some(connection),
+                        stream,
+                        owed: Vec::new(),
+                    });
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !server.is_stopping() => return Accepting::Now,
+            Err(error) => match server.accept_failed(&error) {
+                AcceptAction::Retry => {}
+                AcceptAction::BackOff(pause) => return Accepting::After(Instant::now() + pause),
+                AcceptAction::Stop => return Accepting::NoMore,
+            },
+        }
+    }
+}
+
+struct Client {
+    /// Before the stream, so that it is dropped first. None only once it is finished.
+    connection: Option<Connection>,
+    stream: TcpStream,
+    /// Read, and not echoed yet because the client does not read: nothing more is read meanwhile.
+    owed: Vec<u8>,
+}
+
+impl Client {
+    fn interest(&self) -> PollFlags {
+        if self.owed.is_empty() {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::POLLOUT
+        }
+    }
+
+    /// One turn of the contract: every byte back, in order, until the client's end of stream or a stop. Returns
+    /// whether the client stays.
+    fn echo(&mut self, buffer: &mut [u8]) -> bool {
+        match self.echo_once(buffer) {
+            Ok(true) => true,
+            Ok(false) => {
+                if let Some(connection) = self.connection.take() {
+                    connection.finish(&self.stream);
+                }
+                false
+            }
+            Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+        }
+    }
+
+    fn echo_once(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        let Some(connection) = &mut self.connection else {
+            return Ok(false);
+        };
+        if !self.owed.is_empty() {
+            let written = self.stream.write(&self.owed)?;
+            connection.sent(written);
+            self.owed.drain(..written);
+            return Ok(!(self.owed.is_empty() && connection.stopping()));
+        }
+        if connection.stopping() {
+            return Ok(false);
+        }
+        let bytes = self.stream.read(buffer)?;
+        if bytes == 0 {
+            return Ok(false);
+        }
+        connection.received(bytes);
+        let written = match self.stream.write(&buffer[..bytes]) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            result => result?,
+        };
+        connection.sent(written);
+        self.owed.extend_from_slice(&buffer[written..bytes]);
+        // Memory for a slow reader is given back once it has caught up.
+        if self.owed.is_empty() {
+            self.owed = Vec::new();
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,61 @@
+//! The echo contract, rule by rule, on every binary, with one worker and with two.
+
+use echo_contract::conformance::{Finding, Outcome, Profile, Subject, verify};
+use server_kit::testing::ServerBinary;
+
+/// One line for each server: its feature, a name for its tests, its binary, and what makes it a target.
+macro_rules! keeps_the_echo_contract {
+    ($feature:literal, $server:ident, $binary:literal, $arguments:expr) => {
+        #[cfg(feature = $feature)]
+        mod $server {
+            const PATH: &str = env!(concat!("CARGO_BIN_EXE_", $binary));
+
+            #[test]
+            fn with_one_worker_keeps_the_echo_contract() {
+                super::verify_with_workers(PATH, $arguments, "1");
+            }
+
+            #[test]
+            fn with_two_workers_keeps_the_echo_contract() {
+                super::verify_with_workers(PATH, $arguments, "2");
+            }
+        }
+    };
+}
+
+keeps_the_echo_contract!("async-std", event_async_std, "event-async-std", &[]);
+keeps_the_echo_contract!("compio", event_compio, "event-compio", &[]);
+keeps_the_echo_contract!("epoll", event_epoll, "event-epoll", &[]);
+keeps_the_echo_contract!("glommio", event_glommio, "event-glommio", &[]);
+keeps_the_echo_contract!("io-uring", event_io_uring, "event-io-uring", &[]);
+keeps_the_echo_contract!("may", event_may, "event-may", &[]);
+keeps_the_echo_contract!("mio", event_mio, "event-mio", &[]);
+keeps_the_echo_contract!("monoio", event_monoio, "event-monoio", &[]);
+keeps_the_echo_contract!("poll", event_poll, "event-poll", &[]);
+keeps_the_echo_contract!("smol", event_smol, "event-smol", &[]);
+keeps_the_echo_contract!("tokio", event_tokio, "event-tokio", &[]);
+keeps_the_echo_contract!(
+    "tokio",
+    event_tokio_multi,
+    "event-tokio",
+    &["--strategy", "multi-thread"]
+);
+keeps_the_echo_contract!("tokio", event_tokio_percore, "event-tokio", &["--strategy", "per-core"]);
+
+fn verify_with_workers(path: &str, arguments: &[&str], workers: &str) {
+    let arguments: Vec<_> = arguments.iter().copied().chain(["--workers", workers]).collect();
+    let server = ServerBinary::new(path, &arguments);
+    let findings = verify(&Subject::started(&server, Profile::unbounded()), &mut tell);
+    let failed: Vec<_> = findings
+        .iter()
+        .filter(|finding| matches!(finding.outcome, Outcome::Failed(_)))
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+fn tell(finding: &Finding) {
+    println!(
+        "rule {}: {}: {:?} {:?} {:?}",
+        finding.rule, finding.check, finding.outcome, finding.figure, finding.took
+    );
+}

@@ -1,0 +1,335 @@
+//! `loadgen compare`: targets x workloads in rounds, tables on stdout, a folder in `results/`.
+
+use crate::compare::matrix::{self, Pair, PlanBase, Suite, SuiteFile};
+use crate::compare::order;
+use crate::compare::progress;
+use crate::compare::runner::{SuiteEnd, Trials, run_suite};
+use crate::failure::{Exit, Failure};
+use crate::measurement::record::{Measurement, SCHEMA_VERSION};
+use crate::measurement::store::Store;
+use crate::plan::Start;
+use crate::report::numbers::{counted, minutes, workload as workload_line};
+use crate::report::rows::{Results, check_one_mode};
+use crate::report::terminal;
+use crate::target;
+use crate::validity::invariants;
+use crate::workload::preset;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a record takes at most on disk, to be sure of room before measuring.
+const BYTES_OF_A_RECORD: u64 = 256 * 1024;
+
+/// What was typed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompareArgs {
+    /// Targets, separated by commas, or `default`, or `all` (`loadgen list` shows them), or `running`: those that are up
+    /// already, here or in containers
+    #[arg(long, default_value = "default", value_name = "NAMES")]
+    pub targets: String,
+
+    /// Workloads, separated by commas, or `default`
+    #[arg(long, default_value = "default", value_name = "NAMES")]
+    pub workloads: String,
+
+    /// Rounds at most [default: 10]; with --resume, instead of those of the first sitting
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: Option<u32>,
+
+    /// No round starts that would not end within this time [default: 7m]; the first always runs
+    #[arg(long, value_name = "TIME", value_parser = budget)]
+    pub budget: Option<Duration>,
+
+    /// Decides the order of every round and the payload; drawn from the clock when not given
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+
+    /// Name of this machine in folder and tables, e.g. `2cpu-linux-6.18`
+    #[arg(long, value_name = "LABEL", value_parser = label)]
+    pub label: Option<String>,
+
+    /// Where the folder of this comparison is made
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    pub results: PathBuf,
+
+    /// Go on with an interrupted comparison; what it has is not repeated
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "workloads", "seed", "label", "results", "pin", "threads", "no_control"])]
+    pub resume: Option<PathBuf>,
+
+    /// Print the tables only, no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Do not let cargo build the servers first
+    #[arg(long)]
+    pub no_build: bool,
+
+    /// Placement: `auto`, `off`, or `server=0,client=1`
+    #[arg(long, default_value = "auto", value_name = "PLACEMENT")]
+    pub pin: String,
+
+    /// Worker threads of loadgen; by default as many as it has CPUs of its own
+    #[arg(short, long, value_name = "NUMBER")]
+    pub threads: Option<u32>,
+
+    /// Do not run one target a second time in each round as A/A control
+    #[arg(long)]
+    pub no_control: bool,
+
+    /// Print what would run, the order of round 1 and the time it should take; measure nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What `main` found out about this machine and this moment.
+#[derive(Clone, Debug)]
+pub struct Here {
+    /// `2cpu-linux-6.18`: used where `--label` is not given.
+    pub label: String,
+    /// Placement, threads and limits, checked: from `--pin` and `--threads`.
+    pub base: PlanBase,
+    /// loadgen's command line.
+    pub command: Vec<String>,
+}
+
+/// Runs the comparison and prints its tables to `out`, or with `--dry-run` says what it would do.
+///
+/// # Errors
+/// With the exit code for it: names that are not known, results that cannot be written, an interruption, echoes that came
+/// back wrong, or no trial at all that ran to its end.
+pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut dyn Write) -> Result<(), Failure> {
+    let now = jiff::Timestamp::now();
+    let (mut file, store) = match &args.resume {
+        Some(folder) => {
+            let (file, store) = super::open_suite(folder)?;
+            (resumed(args, file), Some(store))
+        }
+        None => (suite_file(args, here, now)?, None),
+    };
+    check_one_mode(&file.suite, store.as_ref().map_or(&[], Store::records))?;
+    if args.dry_run {
+        print(out, &dry_run(&file));
+        return Ok(());
+    }
+    let mut store = match store {
+        Some(store) => store.probed(bytes_needed(&file.suite))?,
+        None => Store::create(
+            &args.results,
+            &now.strftime("%Y-%m-%d").to_string(),
+            &file.label,
+            &file.suite.name,
+            bytes_needed(&file.suite),
+        )?,
+    };
+    trials.prepare()?;
+    let ended = {
+        let mut view = progress::view(args.quiet);
+        run_suite(&mut file, trials, &mut store, view.as_mut())
+    };
+    // The tables go to stdout however it ended: what was measured is never lost, even if it could not be written.
+    let results = Results::of(&file.suite, store.records());
+    print(out, &terminal::suite(&file, &results, progress::width()));
+    let end = ended?;
+    print(
+        out,
+        &format!("results    {}\n", store.folder().join("README.md").display()),
+    );
+    outcome(end, &store)
+}
+
+/// The suite that was asked for, before its first trial.
+fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<SuiteFile, Failure> {
+    let is_running = args.targets == RUNNING;
+    let targets = if is_running {
+        running_targets()?
+    } else {
+        matrix::targets(&args.targets).map_err(Failure::usage)?
+    };
+    let start = if is_running { Start::Never } else { Start::Always };
+    let workloads = matrix::workloads(&args.workloads).map_err(Failure::usage)?;
+    // `thread` is steady and in every default suite; else the first target runs twice.
+    let control = targets
+        .iter()
+        .find(|target| *target == "thread")
+        .or(targets.first())
+        .cloned();
+    let label_text = args.label.clone().unwrap_or_else(|| here.label.clone());
+    Ok(SuiteFile {
+        schema_version: SCHEMA_VERSION.to_string(),
+        label: label(&label_text).map_err(Failure::usage)?,
+        started_at: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        command: without_path(&here.command),
+        spent_ms: 0,
+        ended: None,
+        suite: Suite {
+            name: match (args.targets.as_str(), args.workloads.as_str()) {
+                ("default", "default") => "default",
+                ("all", "default") => "all",
+                (RUNNING, "default") => RUNNING,
+                _ => "custom",
+            }
+            .to_string(),
+            targets,
+            workloads,
+            rounds_max: args.rounds.unwrap_or(DEFAULT_ROUNDS),
+            budget_ms: milliseconds(args.budget.unwrap_or(DEFAULT_BUDGET)),
+            seed: args.seed.unwrap_or_else(|| now.as_second().unsigned_abs()),
+            control: if args.no_control { None } else { control },
+            counting: preset::counting(),
+            base: PlanBase {
+                start,
+                ..here.base.clone()
+            },
+        },
+    })
+}
+
+/// `--targets` for servers that are up already.
+const RUNNING: &str = "running";
+
+fn running_targets() -> Result<Vec<String>, Failure> {
+    let found: Vec<String> = target::running().map(|row| row.name.to_string()).collect();
+    if found.is_empty() {
+        return Err(Failure::unreachable(
+            "--targets running: no target listens on its port (`loadgen list` shows them); start some, for example with \
+             `docker compose --profile all up -d`",
+        ));
+    }
+    Ok(found)
+}
+
+/// The program by its name only: where it lies on this machine is nobody's business.
+pub(super) fn without_path(command: &[String]) -> Vec<String> {
+    let mut words = command.to_vec();
+    if let Some(program) = words.first_mut() {
+        *program = program.rsplit('/').next().unwrap_or_default().to_string();
+    }
+    words
+}
+
+const DEFAULT_ROUNDS: u32 = 10;
+/// With build and first table this keeps the whole default comparison within eight minutes.
+const DEFAULT_BUDGET: Duration = Duration::from_secs(7 * 60);
+
+/// A stored suite with the limits of this sitting.
+fn resumed(args: &CompareArgs, mut file: SuiteFile) -> SuiteFile {
+    if let Some(rounds) = args.rounds {
+        file.suite.rounds_max = rounds;
+    }
+    if let Some(budget) = args.budget {
+        file.suite.budget_ms = milliseconds(budget);
+    }
+    file
+}
+
+fn dry_run(file: &SuiteFile) -> String {
+    let suite = &file.suite;
+    let time = |pairs: &[Pair]| pairs.iter().map(|pair| suite.expected_duration(pair)).sum::<Duration>();
+    let order = order::of_round(suite, 1);
+    let each = time(&order);
+    let fitting = u32::try_from(suite.budget().as_millis() / each.as_millis().max(1)).unwrap_or(u32::MAX);
+    let rounds = fitting.clamp(1, suite.rounds_max);
+    let mut text = format!(
+        "suite {}, seed {}, at most {} within {}\n",
+        suite.name,
+        suite.seed,
+        counted(u64::from(suite.rounds_max), "round", "rounds"),
+        minutes(suite.budget())
+    );
+    for workload in &suite.workloads {
+        let _ = writeln!(text, "  {:<10} {}", workload.name, workload_line(workload));
+    }
+    let _ = writeln!(text, "\norder of round 1, about {}:", minutes(each));
+    for (place, pair) in (1..).zip(&order) {
+        let _ = writeln!(text, "  {place:>3}  {:<20} {}", pair.label(), pair.workload);
+    }
+    let _ = writeln!(
+        text,
+        "\nabout {} for {}; nothing was measured",
+        minutes(each * rounds),
+        counted(u64::from(rounds), "round", "rounds")
+    );
+    text
+}
+
+/// How the program should exit: a fault of a trial is a row, and the exit code tells.
+fn outcome(end: SuiteEnd, store: &Store) -> Result<(), Failure> {
+    let trials = || store.records().iter().map(|stored| &stored.measurement);
+    let wrong: u64 = trials()
+        .map(|trial| trial.counts.corrupted + trial.counts.truncated)
+        .sum();
+    if end == SuiteEnd::Interrupted {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            format!(
+                "interrupted; what was measured is kept. Go on with: loadgen compare --resume {}",
+                store.folder().display()
+            ),
+        ));
+    }
+    if let Some(violated) = trials().find(|trial| invariants::is_violated(trial)) {
+        let reason = violated.reasons.iter().find(|reason| reason.gate == invariants::GATE);
+        return Err(Failure::fault(format!(
+            "{} under {}: {}",
+            violated.target.name,
+            violated.workload,
+            reason.map_or("", |reason| reason.text.as_str())
+        )));
+    }
+    if wrong > 0 {
+        return Err(Failure::new(
+            Exit::Corrupted,
+            format!(
+                "{wrong} echoes came back corrupted or truncated: see errors in the tables and first_failures in the records"
+            ),
+        ));
+    }
+    if !trials().any(|trial| trial.complete) {
+        let reason = trials().filter_map(reason).next();
+        return Err(Failure::unreachable(format!(
+            "not one trial ran to its end; the first said: {}",
+            reason.unwrap_or("nothing")
+        )));
+    }
+    Ok(())
+}
+
+fn reason(trial: &Measurement) -> Option<&str> {
+    trial.incomplete_reason.as_deref()
+}
+
+fn bytes_needed(suite: &Suite) -> u64 {
+    let rounds = suite.pairs_of_round(1).len() as u64 * u64::from(suite.rounds_max.min(100));
+    let trials = rounds + suite.counting_pairs().len() as u64;
+    trials * BYTES_OF_A_RECORD
+}
+
+fn budget(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 7m or 90s"))?;
+    if duration.is_zero() {
+        return Err("a comparison needs some time; write it like 7m or 90s".to_string());
+    }
+    Ok(duration)
+}
+
+/// A label becomes part of a folder's name.
+pub(super) fn label(text: &str) -> Result<String, String> {
+    let fitting = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    if text.is_empty() || text.len() > 60 || text.starts_with('.') || !text.chars().all(fitting) {
+        return Err(format!(
+            "`{text}` cannot be part of a folder's name: use 1 to 60 letters, digits, dots, dashes or underscores, no dot first"
+        ));
+    }
+    Ok(text.to_string())
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A closed stdout (`| head`) is a quiet end, not a panic.
+fn print(out: &mut dyn Write, text: &str) {
+    let _ = out.write_all(text.as_bytes());
+}

@@ -1,0 +1,91 @@
+//! `loadgen list`: what can be measured, and under which workloads.
+
+use crate::plan::{Stop, Workload};
+use crate::workload::preset::PRESETS;
+use comfy_table::{ContentArrangement, Table, presets};
+use echo_contract::catalog::{Selection, TARGETS};
+
+/// Both lists as text.
+#[must_use]
+pub fn run() -> String {
+    format!(
+        "Targets (* in the default comparison)\n{}\n\nWorkloads\n{}\n",
+        targets(),
+        workloads()
+    )
+}
+
+fn targets() -> Table {
+    let mut table = table(["target", "model", "runtime", "io", "port", "what it is"]);
+    for target in TARGETS {
+        let star = if target.selection == Selection::Default {
+            " *"
+        } else {
+            ""
+        };
+        table.add_row([
+            format!("{}{star}", target.name),
+            target.model.as_str().to_string(),
+            target.runtime.to_string(),
+            target.io_interface.to_string(),
+            target.port.to_string(),
+            target.about.to_string(),
+        ]);
+    }
+    table
+}
+
+fn workloads() -> Table {
+    let mut table = table(["workload", "what the clients do", "what it shows"]);
+    for preset in PRESETS {
+        table.add_row([
+            preset.name.to_string(),
+            describe(&preset.workload()),
+            preset.about.to_string(),
+        ]);
+    }
+    table
+}
+
+/// `1000 clients x 10 = 10,000 messages`, `1000 clients, closed loop, 1 s warm-up + 3 s`.
+fn describe(workload: &Workload) -> String {
+    let clients = workload.clients;
+    match workload.stop {
+        Stop::MessagesPerClient(messages) => format!("{clients} clients x {messages} messages, 64 B"),
+        Stop::TotalMessages(total) => format!("{clients} clients, {total} messages in all"),
+        Stop::AfterMs(ms) => {
+            let seconds = |ms: u64| std::time::Duration::from_millis(ms).as_secs_f64();
+            let churn = if workload.churn {
+                ", a connection per message"
+            } else {
+                ""
+            };
+            format!(
+                "{clients} clients, {} s + {} s{churn}",
+                seconds(workload.warmup_ms),
+                seconds(ms)
+            )
+        }
+    }
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_target_and_workload_is_listed() {
+        let list = super::run();
+        let names = echo_contract::catalog::TARGETS.iter().map(|target| target.name);
+        for name in names.chain(super::PRESETS.iter().map(|preset| preset.name)) {
+            assert!(list.contains(name), "{name} is missing in\n{list}");
+        }
+    }
+}

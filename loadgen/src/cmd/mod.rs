@@ -1,0 +1,27 @@
+//! One verb, one file: what was typed becomes a plan, the plan a measurement, the measurement a report.
+
+pub mod calibrate;
+pub mod compare;
+pub mod connect;
+pub mod list;
+pub mod merge;
+pub mod publish;
+pub mod report;
+pub mod run;
+pub mod sweep;
+pub mod verify;
+
+use crate::compare::matrix::SuiteFile;
+use crate::failure::Failure;
+use crate::measurement::store::{SUITE_FILE, Store};
+use crate::validity::gates;
+use std::path::Path;
+
+/// Opens a suite's folder; a record that was made for another plan than the folder's is not believed.
+fn open_suite(folder: &Path) -> Result<(SuiteFile, Store), Failure> {
+    let mut store = Store::open(folder)?;
+    let file: SuiteFile = store.read_json(SUITE_FILE)?;
+    let plan_hash = file.suite.plan_hash();
+    store.judge_again(|measurement| gates::judge_plan(measurement, &plan_hash));
+    Ok((file, store))
+}

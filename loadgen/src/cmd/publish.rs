@@ -1,0 +1,192 @@
+//! `loadgen publish DIR`: a comparison's tables into the tracked files, and its folder into git's sight.
+//!
+//! The only verb that changes tracked files. It checks everything first, so that a refusal has changed nothing.
+
+use crate::compare::matrix::SuiteFile;
+use crate::failure::Failure;
+use crate::measurement::store::{Store, write_atomically};
+use crate::report::models;
+use crate::report::rows::{Results, check_one_mode};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What was typed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PublishArgs {
+    /// A folder in results/ that `loadgen compare` made
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+/// Splices the folder's tables into README.md, results/README.md, results/models.md and results/runtimes.md, and takes
+/// the folder out of results/.gitignore; `out` hears what was written.
+///
+/// # Errors
+/// When the folder has no whole valid round, or a file lacks its markers; nothing is changed then.
+pub fn run(args: &PublishArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let folder = args
+        .folder
+        .canonicalize()
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.folder.display())))?;
+    let (file, store) = super::open_suite(&folder)?;
+    check_one_mode(&file.suite, store.records())?;
+    let found = Results::of(&file.suite, store.records());
+    check_publishable(&file, &found, &store)?;
+    let results = folder
+        .parent()
+        .ok_or_else(|| Failure::usage("publish needs a folder inside results/"))?;
+    let root = results
+        .parent()
+        .ok_or_else(|| Failure::usage("publish needs a folder inside the project's results/"))?;
+    let ignore = tracked(results, &store.name())?;
+    let index = index(results, &ignore)?;
+    let (models, runtimes) = (models::models(&file, &found), models::runtimes(&file, &found));
+    let written = [
+        spliced(&root.join("README.md"), &[("models", &models), ("runtimes", &runtimes)])?,
+        spliced(&results.join("README.md"), &[("index", &index)])?,
+        spliced(&results.join("models.md"), &[("models", &models)])?,
+        spliced(&results.join("runtimes.md"), &[("runtimes", &runtimes)])?,
+        (results.join(".gitignore"), ignore),
+    ];
+    for (path, text) in &written {
+        write_atomically(path, text)?;
+    }
+    // A closed stdout (`| head`) is a quiet end.
+    for (path, _) in &written {
+        let _ = writeln!(out, "wrote      {}", path.strip_prefix(root).unwrap_or(path).display());
+    }
+    let _ = writeln!(out, "tracked    results/{}: add it with git", store.name());
+    Ok(())
+}
+
+/// Refuses what nobody should read as a result, naming why.
+fn check_publishable(file: &SuiteFile, results: &Results, store: &Store) -> Result<(), Failure> {
+    if results.has_whole_valid_round(&file.suite, store.records()) {
+        return Ok(());
+    }
+    let reason = results.invalid.first().map_or_else(
+        || "no round ran to its end".to_string(),
+        |trial| {
+            format!(
+                "{} of {} trials are invalid, the first ({}, {}, round {}) because: {}",
+                results.invalid.len(),
+                results.trials,
+                trial.target,
+                trial.workload,
+                trial.round,
+                trial.reasons.join("; ")
+            )
+        },
+    );
+    Err(Failure::usage(format!(
+        "{} cannot be published: it has no round in which every target was valid under every workload; {reason}",
+        store.folder().display()
+    )))
+}
+
+/// results/.gitignore with this folder excepted.
+fn tracked(results: &Path, name: &str) -> Result<String, Failure> {
+    let path = results.join(".gitignore");
+    let mut text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => IGNORE.to_string(),
+        Err(error) => return Err(Failure::usage(format!("{} cannot be read: {error}", path.display()))),
+    };
+    let line = format!("!/{name}/");
+    if !text.lines().any(|known| known.trim() == line) {
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// What results/.gitignore begins with.
+const IGNORE: &str = "# New comparisons are ignored; `loadgen publish DIR` adds the exception of one folder.\n/*/\n";
+
+/// One row per folder that git tracks, newest first.
+fn index(results: &Path, ignore: &str) -> Result<String, Failure> {
+    let mut names: Vec<&str> = ignore
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("!/")?.strip_suffix('/'))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut text = models::INDEX_HEAD.to_string();
+    for name in names.iter().rev() {
+        let folder = results.join(name);
+        // An exception may outlive its folder.
+        if !folder.is_dir() {
+            continue;
+        }
+        let (file, store) = super::open_suite(&folder)?;
+        let found = Results::of(&file.suite, store.records());
+        text.push_str(&models::index_row(name, &file, &found));
+    }
+    Ok(text)
+}
+
+/// The file with each part between its markers replaced.
+fn spliced(path: &Path, parts: &[(&str, &str)]) -> Result<(PathBuf, String), Failure> {
+    let mut text = fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
+    for (name, part) in parts {
+        text = splice(&text, name, part).ok_or_else(|| {
+            Failure::usage(format!(
+                "{} lacks the lines `{}` and `{}`",
+                path.display(),
+                begin(name),
+                end(name)
+            ))
+        })?;
+    }
+    Ok((path.to_path_buf(), text))
+}
+
+/// Replaces what stands between the markers of `name`; none where they are missing or crossed.
+fn splice(text: &str, name: &str, part: &str) -> Option<String> {
+    let from = text.find(&begin_prefix(name))?;
+    let from = from + text[from..].find("-->")? + "-->".len();
+    let to = from + text[from..].find(&end(name))?;
+    Some(format!("{}\n{}\n{}", &text[..from], part.trim_end(), &text[to..]))
+}
+
+fn begin_prefix(name: &str) -> String {
+    format!("<!-- begin {name}:")
+}
+
+fn begin(name: &str) -> String {
+    format!("{} made by loadgen publish, do not edit -->", begin_prefix(name))
+}
+
+fn end(name: &str) -> String {
+    format!("<!-- end {name} -->")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_the_markers_changes() {
+        let text = format!("before\n{}\nold\n{}\nafter\n", begin("models"), end("models"));
+        let new = splice(&text, "models", "new\n").unwrap();
+        assert_eq!(
+            new,
+            format!("before\n{}\nnew\n{}\nafter\n", begin("models"), end("models"))
+        );
+        assert_eq!(splice(&new, "models", "new\n").unwrap(), new);
+    }
+
+    #[test]
+    fn missing_or_crossed_markers_are_told() {
+        assert_eq!(splice("nothing here", "models", "new"), None);
+        assert_eq!(
+            splice(&format!("{} {}", end("models"), begin("models")), "models", "new"),
+            None
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! `loadgen report DIR`: a comparison's README.md, tables and charts again from its records.
+
+use crate::compare::progress;
+use crate::compare::sweep::SweepFile;
+use crate::failure::Failure;
+use crate::measurement::store::{SWEEP_FILE, Store};
+use crate::report::rows::{Results, check_one_mode};
+use crate::report::{self, folder, terminal};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// What was typed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReportArgs {
+    /// A folder that `loadgen compare` or `loadgen sweep` made
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+/// Writes the reports of the folder and prints its tables to `out`.
+///
+/// # Errors
+/// When the folder cannot be read, or not be written.
+pub fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    if args.folder.join(SWEEP_FILE).is_file() {
+        return sweep(args, out);
+    }
+    let (file, store) = super::open_suite(&args.folder)?;
+    check_one_mode(&file.suite, store.records())?;
+    let results = Results::of(&file.suite, store.records());
+    let text = terminal::suite(&file, &results, progress::width());
+    // A closed stdout (`| head`) is a quiet end.
+    let _ = out.write_all(text.as_bytes());
+    for (name, text) in folder::files(&file, &results, store.records()) {
+        store.write_again(&name, &text)?;
+    }
+    Ok(())
+}
+
+/// The same for a sweep's folder.
+fn sweep(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let store = Store::open_sweep(&args.folder)?;
+    let file: SweepFile = store.read_json(SWEEP_FILE)?;
+    let _ = out.write_all(report::sweep::text(&file, store.records()).as_bytes());
+    for (name, text) in report::sweep::files(&file, store.records()) {
+        store.write_again(&name, &text)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! `loadgen --target NAME`: one measurement, summed up on stdout.
+
+use crate::cli::{OutputFormat, RunArgs};
+use crate::compare::trial::{self, Context, INTERRUPTED};
+use crate::engine::TOO_LATE;
+use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::measurement::record::Measurement;
+use crate::measurement::store;
+use crate::plan::Plan;
+use crate::plan::resolve::Machine;
+use crate::report::{self, hdr};
+use crate::target;
+use crate::validity::invariants;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// Room that a record with its histograms may take.
+const BYTES_OF_A_RECORD: u64 = 1 << 20;
+
+/// Measures, prints, writes. Ok with exit code 0, 1, 4, 5, 7 or 130: what was measured is told in any case.
+///
+/// # Errors
+/// When nothing could be measured, or the results cannot be written.
+pub fn run(
+    args: &RunArgs,
+    machine: &Machine,
+    command: &[String],
+    interrupt: &Interrupt,
+) -> Result<Option<Exit>, Failure> {
+    let plan = Plan::resolve(args, machine)?;
+    if args.dry_run {
+        print(&store::pretty_json(&plan))?;
+        return Ok(None);
+    }
+    check_start(&plan, SystemTime::now())?;
+    for (flag, path) in [("--output", &args.output), ("--histogram", &args.histogram)] {
+        let Some(path) = path else { continue };
+        store::probe(folder_of(path), BYTES_OF_A_RECORD)
+            .map_err(|failure| Failure::unwritable(format!("{flag} {}: {}", path.display(), failure.text)))?;
+    }
+    if echo_contract::catalog::find(&plan.target).is_some() && plan.start != crate::plan::Start::Never {
+        target::server_directory(args.machine.no_build)?;
+    }
+    let context = Context {
+        place: None,
+        round_environment: None,
+        workers: args.workers,
+        allow_public: args.allow_public,
+        no_build: true,
+        command,
+        interrupted: &|| interrupt.asked(),
+    };
+    let mut line = report::progress::Line::new(args.quiet);
+    let measurement = trial::run(&plan, &context, &mut |progress| line.show(&progress))?;
+    line.clear();
+    let printed = show(args, &measurement);
+    let saved = args
+        .output
+        .as_deref()
+        .map_or(Ok(()), |path| save(args, path, &measurement));
+    let saved = saved.and(
+        args.histogram
+            .as_deref()
+            .map_or(Ok(()), |path| save_histogram(path, &measurement)),
+    );
+    if let Err(unwritable) = saved {
+        if args.output_format.is_some() {
+            // The file was to hold the results: they must not be lost with it.
+            print(&report::terminal::summary(&measurement))?;
+        }
+        return Err(unwritable);
+    }
+    printed?;
+    Ok(exit_code(args.require_valid, &measurement))
+}
+
+/// Refuses a common start that this generator cannot keep.
+fn check_start(plan: &Plan, now: SystemTime) -> Result<(), Failure> {
+    let (Some(at), Some(asked)) = (plan.start_time(), &plan.start_at) else {
+        return Ok(());
+    };
+    let Ok(ahead) = at.duration_since(now) else {
+        let ago = now.duration_since(at).unwrap_or_default();
+        return Err(Failure::usage(format!(
+            "--start-at {asked} was {:.1} s ago: give a time to come, e.g. --start-at $(($(date +%s) + 30))",
+            ago.as_secs_f64()
+        )));
+    };
+    let needed = time_before_start(plan);
+    if ahead < needed {
+        return Err(Failure::usage(format!(
+            "--start-at {asked} is {:.1} s ahead, and starting the server, connecting {} clients and {} s of warm-up need \
+             at least {:.1} s: give a later time",
+            ahead.as_secs_f64(),
+            plan.workload.clients,
+            Duration::from_millis(plan.workload.warmup_ms).as_secs_f64(),
+            needed.as_secs_f64()
+        )));
+    }
+    if ahead > LONGEST_WAIT {
+        return Err(Failure::usage(format!(
+            "--start-at {asked} is more than 24h ahead: give an earlier time"
+        )));
+    }
+    Ok(())
+}
+
+/// What comes before the measured phase: one second for the server, 2,000 connections a second, the warm-up. A job
+/// connects when it begins.
+fn time_before_start(plan: &Plan) -> Duration {
+    let connecting = if plan.workload.is_job() {
+        Duration::ZERO
+    } else {
+        Duration::from_micros(500) * plan.workload.clients
+    };
+    Duration::from_secs(1) + connecting + Duration::from_millis(plan.workload.warmup_ms)
+}
+
+/// A start that is further away is a typing mistake.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// What scripts hear: the gravest thing that happened.
+pub(super) fn exit_code(require_valid: bool, measurement: &Measurement) -> Option<Exit> {
+    if invariants::is_violated(measurement) {
+        // The numbers stand in the verdict, and in the record.
+        return Some(Exit::Fault);
+    }
+    let counts = &measurement.counts;
+    let wrong_bytes = measurement.reasons.iter().any(|reason| reason.gate == "payload");
+    match measurement.incomplete_reason.as_deref() {
+        Some(INTERRUPTED) => Some(Exit::Interrupted),
+        Some(why) if why.contains(TOO_LATE) => Some(Exit::Usage),
+        Some(_) => Some(Exit::ServerDied),
+        None if counts.corrupted + counts.truncated > 0 || wrong_bytes => Some(Exit::Corrupted),
+        None if require_valid && !measurement.valid => Some(Exit::Invalid),
+        None => None,
+    }
+}
+
+/// Text to stdout, unless another format goes there.
+fn show(args: &RunArgs, measurement: &Measurement) -> Result<(), Failure> {
+    match args.output_format {
+        Some(format) if args.output.is_none() => print(&render(format, measurement, args.latency)),
+        _ => print(&text(measurement, args.latency)),
+    }
+}
+
+fn save(args: &RunArgs, path: &Path, measurement: &Measurement) -> Result<(), Failure> {
+    store::write_atomically(
+        path,
+        &render(
+            args.output_format.unwrap_or(OutputFormat::Json),
+            measurement,
+            args.latency,
+        ),
+    )
+}
+
+/// Writes the histograms in the format of the file's name.
+pub(super) fn save_histogram(path: &Path, measurement: &Measurement) -> Result<(), Failure> {
+    let format = hdr::Format::of(path).expect("the command line was checked");
+    store::write_atomically(path, &hdr::text(format, measurement).map_err(Failure::fault)?)
+}
+
+/// The summary, with the whole spectrum of latencies where it is asked for.
+pub(super) fn text(measurement: &Measurement, spectrum: bool) -> String {
+    let mut text = report::terminal::summary(measurement);
+    if spectrum {
+        text.push_str(&report::spectrum::spectrum(measurement));
+    }
+    text
+}
+
+/// The measurement in this format.
+pub(super) fn render(format: OutputFormat, measurement: &Measurement, spectrum: bool) -> String {
+    match format {
+        OutputFormat::Text => text(measurement, spectrum),
+        OutputFormat::Json => report::json::record(measurement),
+        OutputFormat::Csv => report::csv::record(measurement),
+    }
+}
+
+/// Where a file will be.
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Prints to stdout. A reader that has gone (`| head`) is a quiet end, not a failure.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::unwritable(format!("printing to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser as _;
+
+    #[test]
+    fn a_common_start_leaves_time_to_connect_and_to_warm_up() {
+        let machine = Machine {
+            cores: vec![vec![0], vec![1]],
+            nofile_hard: 20_000,
+            ports_per_source: 28_232,
+        };
+        let line = "loadgen --target fork --clients 2000 --warmup 2s --start-at 1769853600";
+        let plan = Plan::resolve(&Cli::parse_from(line.split(' ')).run, &machine).unwrap();
+        let before = |seconds| plan.start_time().unwrap() - Duration::from_secs(seconds);
+        assert!(check_start(&plan, before(4)).is_ok());
+        let text = check_start(&plan, before(3)).unwrap_err().text;
+        assert!(
+            text.contains("is 3.0 s ahead") && text.contains("at least 4.0 s"),
+            "{text}"
+        );
+        let text = check_start(&plan, before(100_000)).unwrap_err().text;
+        assert!(text.contains("more than 24h ahead"), "{text}");
+        let text = check_start(&plan, plan.start_time().unwrap() + Duration::from_secs(1))
+            .unwrap_err()
+            .text;
+        assert!(text.contains("was 1.0 s ago"), "{text}");
+    }
+}

@@ -1,0 +1,326 @@
+//! `loadgen sweep`: the highest rate within a response-time limit, or the curve over clients; a folder in `results/`.
+
+use crate::cli::{self, Size, Spacing};
+use crate::cmd::compare::without_path;
+use crate::compare::runner::{TrialProgress, Trials};
+use crate::compare::search::Limits;
+use crate::compare::sweep::{Along, End, Slo, Sweep, SweepFile, SweepNow, SweepView, run_sweep};
+use crate::failure::{Exit, Failure};
+use crate::measurement::record::{Measurement, SCHEMA_VERSION};
+use crate::measurement::store::{SWEEP_FILE, Store};
+use crate::plan::resolve::Machine;
+use crate::report::numbers::{count, figure, minutes, time_ns};
+use crate::report::sweep as report;
+use clap::ValueEnum as _;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What was typed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SweepArgs {
+    /// Who is measured: a name from `loadgen list`, or HOST:PORT of any TCP echo
+    #[arg(short = 'T', long, value_name = "NAME|HOST:PORT", required_unless_present = "resume")]
+    pub target: Option<String>,
+
+    /// Find the highest rate that keeps this limit on the response time, like p99<2ms (open loop)
+    #[arg(long, value_name = "LIMIT", value_parser = slo)]
+    pub slo: Option<Slo>,
+
+    /// With --slo the clients of every trial [default: 50]; without it all numbers to measure (closed loop): 1,10,100,1k
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', allow_hyphen_values = true, value_parser = cli::count)]
+    pub clients: Vec<u64>,
+
+    /// First rate of the search, messages per second [default: 4000]
+    #[arg(long, value_name = "N", value_parser = cli::count, requires = "slo")]
+    pub from: Option<u64>,
+
+    /// Highest rate of the search [default: 10M]
+    #[arg(long, value_name = "N", value_parser = cli::count, requires = "slo")]
+    pub to: Option<u64>,
+
+    /// How close the search gets, in percent of the rate [default: 5]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=50), requires = "slo")]
+    pub precision: Option<u32>,
+
+    /// Runs of which the majority decides at both ends of a search; runs of each point of a curve
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub repeats: u32,
+
+    /// Length of a trial's measured phase; a low rate takes longer, until its percentile can be told
+    #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = cli::duration)]
+    pub duration: Duration,
+
+    /// Time before it that does not count
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = cli::duration)]
+    pub warmup: Duration,
+
+    /// Message length: 64, 1KiB, or 64..1024
+    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = cli::size)]
+    pub size: Size,
+
+    /// Messages of one client under way at the same time
+    #[arg(short = 'P', long, value_name = "DEPTH", default_value = "1", value_parser = cli::count)]
+    pub pipeline: u64,
+
+    /// How the messages of a rate are spaced [default: poisson]
+    #[arg(long, value_enum, value_name = "HOW", requires = "slo")]
+    pub arrivals: Option<Spacing>,
+
+    /// CPUs of each side: auto, off, or server=0,client=1
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = pin)]
+    pub pin: String,
+
+    /// Decides payload bytes, sizes, random arrivals and the order of a curve's points
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Name of this machine in folder and reports
+    #[arg(long, value_name = "LABEL", value_parser = crate::cmd::compare::label)]
+    pub label: Option<String>,
+
+    /// Where the folder of this sweep is made
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    pub results: PathBuf,
+
+    /// Go on with an interrupted sweep
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["target", "slo", "clients"])]
+    pub resume: Option<PathBuf>,
+
+    /// Do not let cargo build the servers first
+    #[arg(long)]
+    pub no_build: bool,
+
+    /// Print the result only, no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What a record takes at most on disk, and how many a sweep may write.
+const BYTES_NEEDED: u64 = 100 * 256 * 1024;
+
+/// Runs the sweep, prints its curve to `out`, writes its folder.
+///
+/// # Errors
+/// With the exit code for it: contradicting flags, a target that cannot be measured, results that cannot be written, an
+/// interruption.
+pub fn run(
+    args: &SweepArgs,
+    trials: &mut dyn Trials,
+    machine: &Machine,
+    here: (&str, &[String]),
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let now = jiff::Timestamp::now();
+    let (mut file, mut store) = match &args.resume {
+        Some(folder) => {
+            let store = Store::open_sweep(folder)?;
+            (store.read_json(SWEEP_FILE)?, store.probed(BYTES_NEEDED)?)
+        }
+        None => {
+            let file = sweep_file(args, here, now)?;
+            // A contradiction should be told before a folder is made.
+            let at = match &file.sweep.along {
+                Along::Rate { limits, .. } => vec![limits.from_per_s],
+                Along::Clients { counts, .. } => counts.clone(),
+            };
+            for at in at {
+                file.sweep.plan_at(at, machine)?;
+            }
+            let name = format!("sweep-{}", file.sweep.target.replace([':', '/', '[', ']'], "-"));
+            let date = now.strftime("%Y-%m-%d").to_string();
+            let store = Store::create(&args.results, &date, &file.label, &name, BYTES_NEEDED)?;
+            (file, store)
+        }
+    };
+    trials.prepare()?;
+    let ended = {
+        let mut view = Progress::new(args.quiet);
+        run_sweep(&mut file, trials, &mut store, machine, &mut view)
+    };
+    // Whatever happened, what was measured is told and written.
+    let _ = out.write_all(report::text(&file, store.records()).as_bytes());
+    for (name, text) in report::files(&file, store.records()) {
+        store.write_again(&name, &text)?;
+    }
+    let _ = writeln!(
+        out,
+        "  {:<12} {}",
+        "results",
+        store.folder().join("README.md").display()
+    );
+    match ended? {
+        End::Interrupted => Err(Failure::new(
+            Exit::Interrupted,
+            format!(
+                "interrupted; what was measured is kept. Go on with: loadgen sweep --resume {}",
+                store.folder().display()
+            ),
+        )),
+        End::Found(_) | End::Curve => Ok(()),
+    }
+}
+
+/// The sweep that was asked for, before its first trial.
+fn sweep_file(
+    args: &SweepArgs,
+    (label, command): (&str, &[String]),
+    now: jiff::Timestamp,
+) -> Result<SweepFile, Failure> {
+    let target = args.target.clone().unwrap_or_default();
+    let mut flags = vec![
+        format!("--warmup={}ms", args.warmup.as_millis()),
+        format!("--size={}..{}", args.size.min_bytes, args.size.max_bytes),
+        format!("--pipeline={}", args.pipeline),
+        format!("--pin={}", args.pin),
+    ];
+    let along = match (&args.slo, args.clients.as_slice()) {
+        (None, []) => {
+            return Err(Failure::usage(
+                "sweep along what? Give --slo 'p99<2ms' for the highest rate within a limit, or --clients 1,10,100,1000 for \
+                 the curve over clients",
+            ));
+        }
+        (None, [one]) => {
+            return Err(Failure::usage(format!(
+                "--clients {one} is one point and no curve: give at least two, as in --clients 1,10,100,1000, or --slo for a \
+                 search along the rate"
+            )));
+        }
+        (Some(_), [_, _, ..]) => {
+            return Err(Failure::usage(
+                "--slo searches along the rate and --clients with a list along the clients: give one number of clients, or \
+                 leave --slo out",
+            ));
+        }
+        (Some(slo), clients) => {
+            flags.push(format!("--clients={}", clients.first().copied().unwrap_or(50)));
+            let arrivals = args.arrivals.unwrap_or(Spacing::Poisson).to_possible_value();
+            flags.push(format!(
+                "--arrivals={}",
+                arrivals.expect("no value is hidden").get_name()
+            ));
+            let least_per_s = slo.least_per_s();
+            let limits = Limits {
+                from_per_s: args.from.unwrap_or(4000.max(least_per_s)),
+                least_per_s,
+                most_per_s: args.to.unwrap_or(10_000_000),
+                precision: f64::from(args.precision.unwrap_or(5)) / 100.0,
+                repeats: args.repeats,
+            };
+            if limits.from_per_s < least_per_s {
+                return Err(Failure::usage(format!(
+                    "--from {} is too slow for {slo}: within a minute a percentile needs 100 samples beyond it, so at least \
+                     {least_per_s} messages/s",
+                    limits.from_per_s
+                )));
+            }
+            if limits.most_per_s < limits.from_per_s {
+                return Err(Failure::usage(format!(
+                    "--to {} is below --from {}: give a higher one",
+                    limits.most_per_s, limits.from_per_s
+                )));
+            }
+            Along::Rate { slo: *slo, limits }
+        }
+        (None, counts) => {
+            let mut counts = counts.to_vec();
+            counts.sort_unstable();
+            counts.dedup();
+            Along::Clients {
+                counts,
+                repeats: args.repeats,
+            }
+        }
+    };
+    Ok(SweepFile {
+        schema_version: SCHEMA_VERSION.to_string(),
+        label: args.label.clone().unwrap_or_else(|| label.to_string()),
+        started_at: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        command: without_path(command),
+        sweep: Sweep {
+            target,
+            flags,
+            duration_ms: u64::try_from(args.duration.as_millis()).unwrap_or(u64::MAX),
+            seed: args.seed,
+            along,
+        },
+        spent_ms: 0,
+        ended: None,
+    })
+}
+
+fn slo(text: &str) -> Result<Slo, String> {
+    text.parse()
+}
+
+/// Checked here, kept as typed: every trial's plan reads it again.
+fn pin(text: &str) -> Result<String, String> {
+    text.parse::<cli::Pin>().map(|_| text.to_string())
+}
+
+/// On stderr: a bar on a terminal, a line per trial elsewhere, nothing with `--quiet`.
+struct Progress {
+    bar: Option<ProgressBar>,
+    is_quiet: bool,
+}
+
+impl Progress {
+    fn new(is_quiet: bool) -> Self {
+        let bar = (!is_quiet && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{bar:24} {msg}").expect("the template is valid");
+            bar.set_style(style.progress_chars("=> "));
+            bar
+        });
+        Self { bar, is_quiet }
+    }
+}
+
+impl SweepView for Progress {
+    fn moves(&mut self, now: &SweepNow, progress: TrialProgress) {
+        let Some(bar) = &self.bar else { return };
+        let share = (f64::from(now.done) + progress.fraction.clamp(0.0, 1.0)) / f64::from(now.done + now.left.max(1));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 1000")]
+        bar.set_position((share * 1000.0) as u64);
+        bar.set_message(format!(
+            "{} {}, run {}, {}, about {} left",
+            now.stage,
+            count(now.point.at),
+            now.point.run,
+            progress.phase,
+            minutes(now.time_left)
+        ));
+    }
+
+    fn ends(&mut self, now: &SweepNow, trial: &Measurement) {
+        let p99 = trial.latency_ns.response.p99.map_or_else(|| "n/a".to_string(), time_ns);
+        let verdict = match (trial.complete, trial.reasons.first()) {
+            (true, None) => String::new(),
+            (_, Some(reason)) => format!(", INVALID: {}", reason.text),
+            (false, None) => ", incomplete".to_string(),
+        };
+        let line = format!(
+            "{} {}, run {}: {} messages/s, p99 {p99}{verdict}, about {} left",
+            now.stage,
+            count(now.point.at),
+            now.point.run,
+            figure(trial.throughput.messages_per_s),
+            minutes(now.time_left)
+        );
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None if !self.is_quiet => eprintln!("{line}"),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! What a suite compares: targets x workloads, for how many rounds, and what all its plans share. Pure.
+
+use crate::plan::{Placement, Plan, Start, Workload, pool};
+use crate::workload::preset;
+use echo_contract::catalog::{self, Selection, TARGETS};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// A comparison, complete. It is stored beside its records, so that it can be continued and reported again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Suite {
+    /// `default`, or `custom` where targets or workloads were chosen.
+    pub name: String,
+    /// Catalog names, in the order of the tables.
+    pub targets: Vec<String>,
+    /// In the order of the tables.
+    pub workloads: Vec<Workload>,
+    /// Rounds at most.
+    pub rounds_max: u32,
+    /// No further round starts that would not end within this time.
+    pub budget_ms: u64,
+    /// Decides the order of every round, and the payload bytes.
+    pub seed: u64,
+    /// The target that runs a second time in each round as standing A/A control; none switches the control off.
+    pub control: Option<String>,
+    /// Workloads under which each target's system calls are counted once, after round 1.
+    #[serde(default)]
+    pub counting: Vec<Workload>,
+    pub base: PlanBase,
+}
+
+/// A suite as stored in its folder: what to compare and how far it came. Written again after every trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SuiteFile {
+    /// As in the records beside it.
+    pub schema_version: String,
+    /// The machine's label, e.g. `2cpu-linux-6.18`.
+    pub label: String,
+    /// Wall-clock time at the start, RFC 3339, UTC.
+    pub started_at: String,
+    /// loadgen's command line.
+    pub command: Vec<String>,
+    /// Time spent so far, all sittings together.
+    pub spent_ms: u64,
+    /// Why it ended: `rounds`, `budget`, `interrupted` ...; null while it runs or after a crash.
+    pub ended: Option<String>,
+    pub suite: Suite,
+}
+
+/// The fields that all plans of a suite share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanBase {
+    /// `always`, or `never` where servers that run already are compared.
+    #[serde(default = "always")]
+    pub start: Start,
+    pub threads: u32,
+    pub placement: Placement,
+    pub timeout_ms: u64,
+    pub connect_timeout_ms: u64,
+    pub source_addresses: Vec<Ipv4Addr>,
+    /// A job repeats on one server until this much time has been measured.
+    pub repeat_for_ms: u64,
+    pub connect_window: u32,
+}
+
+/// What suites were before they could say otherwise.
+fn always() -> Start {
+    Start::Always
+}
+
+/// One trial that a round owes: a target under a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pair {
+    pub target: String,
+    pub workload: String,
+    /// Whether this is the second trial of a target that runs twice, the A/A control.
+    pub control: bool,
+}
+
+impl Pair {
+    /// The name in tables: the control says that it is the same server again.
+    #[must_use]
+    pub fn label(&self) -> String {
+        if self.control {
+            format!("{} (again)", self.target)
+        } else {
+            self.target.clone()
+        }
+    }
+}
+
+impl Suite {
+    /// SHA-256 of what is compared, in hex. Rounds and budget are left out: `--resume` may change them.
+    ///
+    /// # Panics
+    /// Never in practice: a suite is plain data.
+    #[must_use]
+    pub fn plan_hash(&self) -> String {
+        let compared = Self {
+            rounds_max: 0,
+            budget_ms: 0,
+            ..self.clone()
+        };
+        let text = serde_json::to_string(&compared).expect("a suite is plain data");
+        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// All trials of round `round` (from 1), in table order: every target under every workload, and one control.
+    ///
+    /// The control visits one workload per round in turn, so that its noise speaks for all of them and a round grows
+    /// by one trial only.
+    #[must_use]
+    pub fn pairs_of_round(&self, round: u32) -> Vec<Pair> {
+        let mut pairs: Vec<Pair> = self
+            .workloads
+            .iter()
+            .flat_map(|workload| {
+                self.targets.iter().map(|target| Pair {
+                    target: target.clone(),
+                    workload: workload.name.clone(),
+                    control: false,
+                })
+            })
+            .collect();
+        if let (Some(target), false) = (&self.control, self.workloads.is_empty()) {
+            let turn = round.saturating_sub(1) as usize % self.workloads.len();
+            pairs.push(Pair {
+                target: target.clone(),
+                workload: self.workloads[turn].name.clone(),
+                control: true,
+            });
+        }
+        pairs
+    }
+
+    /// The counting trials of the suite: every target under every counting workload. They are part of no round's order.
+    #[must_use]
+    pub fn counting_pairs(&self) -> Vec<Pair> {
+        let of_target = |target: &String| {
+            self.counting.iter().map({
+                let target = target.clone();
+                move |workload| Pair {
+                    target: target.clone(),
+                    workload: workload.name.clone(),
+                    control: false,
+                }
+            })
+        };
+        self.targets.iter().flat_map(of_target).collect()
+    }
+
+    /// Whether all that would stand in its tables was measured the same way. An open loop's response time counts waiting
+    /// that a closed loop never sees: side by side they would mislead, whatever the heading says.
+    ///
+    /// # Errors
+    /// One sentence that names an open and a closed one.
+    pub fn check_one_mode<'a>(&'a self, measured: impl IntoIterator<Item = &'a Workload>) -> Result<(), String> {
+        let mut of_mode: [Option<&Workload>; 2] = [None, None];
+        for workload in self.workloads.iter().chain(measured) {
+            let seen = &mut of_mode[usize::from(workload.open_loop().is_some())];
+            *seen = seen.or(Some(workload));
+        }
+        match of_mode {
+            [Some(closed), Some(open)] => Err(format!(
+                "`{}` is a closed loop and `{}` an open loop: their times do not mean the same and may not share a table. \
+                 Compare them in two runs",
+                closed.name, open.name
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The plan of one trial. All targets of a round send the same bytes.
+    ///
+    /// # Panics
+    /// When the pair is not of this suite.
+    #[must_use]
+    pub fn plan(&self, pair: &Pair, round: u32) -> Plan {
+        let workload = self
+            .workload(&pair.workload)
+            .expect("a pair names a workload of its suite");
+        Plan {
+            target: pair.target.clone(),
+            start: self.base.start,
+            workload: workload.clone(),
+            threads: self.base.threads,
+            placement: self.base.placement.clone(),
+            timeout_ms: self.base.timeout_ms,
+            connect_timeout_ms: self.base.connect_timeout_ms,
+            seed: self.seed.wrapping_add(u64::from(round)),
+            source_addresses: self.base.source_addresses.clone(),
+            repeat_for_ms: if workload.is_job() { self.base.repeat_for_ms } else { 0 },
+            connect_window: self.base.connect_window,
+            counting: self.counting.iter().any(|counting| counting.name == pair.workload),
+            start_at: None,
+        }
+    }
+
+    /// A workload of the suite, timed or counting.
+    #[must_use]
+    pub fn workload(&self, name: &str) -> Option<&Workload> {
+        let mut all = self.workloads.iter().chain(&self.counting);
+        all.find(|workload| workload.name == name)
+    }
+
+    /// Whether the target can do the workload at all.
+    #[must_use]
+    pub fn is_measurable(&self, pair: &Pair) -> bool {
+        self.workload(&pair.workload)
+            .is_none_or(|workload| pool::too_small(&pair.target, workload.clients).is_none())
+    }
+
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        Duration::from_millis(self.budget_ms)
+    }
+
+    /// Time a trial should take before any has been timed: its phases plus start, connect, hold and stop.
+    #[must_use]
+    pub fn expected_duration(&self, pair: &Pair) -> Duration {
+        if !self.is_measurable(pair) {
+            return Duration::ZERO;
+        }
+        let around = Duration::from_millis(1200);
+        self.workload(&pair.workload).map_or(around, |workload| {
+            let measured = workload
+                .duration()
+                .unwrap_or(Duration::from_millis(self.base.repeat_for_ms));
+            around + Duration::from_millis(workload.warmup_ms) + measured
+        })
+    }
+}
+
+/// The targets that `names` stand for: `default`, `all`, or catalog names separated by commas.
+///
+/// # Errors
+/// One sentence that names the wrong word and the right ones.
+pub fn targets(names: &str) -> Result<Vec<String>, String> {
+    let chosen = |keep: fn(&catalog::Target) -> bool| {
+        TARGETS
+            .iter()
+            .filter(|target| keep(target))
+            .map(|target| target.name.to_string())
+            .collect()
+    };
+    match names {
+        "default" => return Ok(chosen(|target| target.selection == Selection::Default)),
+        "all" => return Ok(chosen(|_| true)),
+        _ => {}
+    }
+    let known: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+    listed(
+        "--targets",
+        names,
+        |name| catalog::find(name).map(|target| target.name.to_string()),
+        &known,
+    )
+}
+
+/// The workloads that `names` stand for: `default`, or preset names separated by commas.
+///
+/// # Errors
+/// One sentence that names the wrong word and the right ones.
+pub fn workloads(names: &str) -> Result<Vec<Workload>, String> {
+    let known: Vec<_> = preset::PRESETS.iter().map(|preset| preset.name).collect();
+    let names = if names == "default" {
+        preset::SUITE.join(",")
+    } else {
+        names.to_string()
+    };
+    listed(
+        "--workloads",
+        &names,
+        |name| preset::find(name).map(preset::Preset::workload),
+        &known,
+    )
+}
+
+fn listed<T>(flag: &str, names: &str, find: impl Fn(&str) -> Option<T>, known: &[&str]) -> Result<Vec<T>, String> {
+    let mut seen = Vec::new();
+    names
+        .split(',')
+        .map(str::trim)
+        .map(|name| {
+            if seen.contains(&name) {
+                return Err(format!("{flag} names `{name}` twice: name each one once"));
+            }
+            seen.push(name);
+            find(name).ok_or_else(|| format!("{flag} does not know `{name}`: known are {}", known.join(", ")))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Arrivals, OpenLoop, Pacing, Waiting};
+
+    fn by_plan(workload: &Workload) -> Workload {
+        Workload {
+            pacing: Pacing::OpenLoop(OpenLoop {
+                rate_per_s: 1000,
+                arrivals: Arrivals::Constant,
+                ramp_ms: 0,
+                waiting: Waiting::Hybrid,
+            }),
+            ..workload.clone()
+        }
+    }
+
+    #[test]
+    fn open_and_closed_loops_never_share_a_table() {
+        let closed = suite();
+        let open = Suite {
+            workloads: closed.workloads.iter().map(by_plan).collect(),
+            ..suite()
+        };
+        assert_eq!(closed.check_one_mode(&closed.workloads), Ok(()));
+        assert_eq!(open.check_one_mode(&open.workloads), Ok(()));
+        for refused in [
+            closed.check_one_mode(&open.workloads),
+            open.check_one_mode(&closed.workloads),
+        ] {
+            assert!(refused.unwrap_err().contains("may not share a table"));
+        }
+        let mixed = Suite {
+            workloads: vec![closed.workloads[0].clone(), open.workloads[1].clone()],
+            ..suite()
+        };
+        assert!(mixed.check_one_mode([]).is_err());
+    }
+
+    fn suite() -> Suite {
+        Suite {
+            name: "default".into(),
+            targets: vec!["fork".into(), "thread".into()],
+            workloads: workloads("light,steady").unwrap(),
+            rounds_max: 10,
+            budget_ms: 420_000,
+            seed: 7,
+            control: Some("thread".into()),
+            counting: vec![],
+            base: PlanBase {
+                start: Start::Always,
+                threads: 1,
+                placement: Placement {
+                    asked: "auto".into(),
+                    server_cpus: vec![0],
+                    loadgen_cpus: vec![1],
+                    shared: false,
+                },
+                timeout_ms: 10_000,
+                connect_timeout_ms: 3000,
+                source_addresses: vec![],
+                repeat_for_ms: 2000,
+                connect_window: 512,
+            },
+        }
+    }
+
+    #[test]
+    fn a_round_holds_every_target_under_every_workload_and_one_control() {
+        let pairs = suite().pairs_of_round(1);
+        let names: Vec<_> = pairs
+            .iter()
+            .map(|pair| format!("{} {}", pair.label(), pair.workload))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "fork light",
+                "thread light",
+                "fork steady",
+                "thread steady",
+                "thread (again) light"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_control_visits_the_workloads_in_turn() {
+        let visited: Vec<_> = (1..=4)
+            .map(|round| suite().pairs_of_round(round).pop().unwrap().workload)
+            .collect();
+        assert_eq!(visited, ["light", "steady", "light", "steady"]);
+    }
+
+    #[test]
+    fn all_targets_of_a_round_send_the_same_bytes_and_only_jobs_repeat() {
+        let suite = suite();
+        let pairs = suite.pairs_of_round(3);
+        assert!(pairs.iter().all(|pair| suite.plan(pair, 3).seed == 10));
+        assert_eq!(suite.plan(&pairs[0], 3).repeat_for_ms, 2000);
+        assert_eq!(suite.plan(&pairs[2], 3).repeat_for_ms, 0);
+    }
+
+    #[test]
+    fn unknown_and_doubled_names_are_refused_with_the_known_ones() {
+        assert_eq!(targets("all").unwrap().len(), TARGETS.len());
+        let unknown = targets("fork,forc").unwrap_err();
+        assert!(
+            unknown.contains("`forc`") && unknown.contains("fork, thread"),
+            "{unknown}"
+        );
+        assert!(workloads("light,light").unwrap_err().contains("twice"));
+        assert!(workloads("").unwrap_err().contains("light, medium"));
+    }
+}

@@ -1,0 +1,410 @@
+//! Rounds until the last one, the budget or Ctrl-C; every trial kept at once.
+//!
+//! Starts no process and opens no socket: that is what a [`Trials`] does. Prints nothing: that is what a [`View`] does.
+
+use crate::compare::matrix::{Pair, Suite, SuiteFile};
+use crate::compare::order;
+use crate::failure::Failure;
+use crate::measurement::record::{Measurement, SuitePlace};
+use crate::measurement::store::{SUITE_FILE, Store, pretty_json};
+use crate::plan::Plan;
+use crate::report::folder;
+use crate::report::rows::{Results, pair_of, round_of, usable};
+use crate::validity::gates::was_not_to_be_measured;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Tries of one pair in one round: the first and at most two more where it was invalid.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Runs trials. The real one starts servers; tests have one that does not.
+pub trait Trials {
+    /// Whatever must be there before the first trial, such as built servers. Called once, when the suite is checked.
+    ///
+    /// # Errors
+    /// When there is no point in beginning.
+    fn prepare(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Runs one trial from a fresh server to its record. A fault of the trial is a record with `complete: false` and a
+    /// reason, never a missing one.
+    fn run(&mut self, plan: &Plan, place: &SuitePlace, progress: &mut dyn FnMut(TrialProgress)) -> Measurement;
+
+    /// Whether the user has asked to stop (SIGINT or SIGTERM).
+    fn interrupted(&self) -> bool;
+}
+
+/// How far a trial is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrialProgress {
+    /// `starting`, `connect`, `warm-up`, `measured`, `hold` or `drain`.
+    pub phase: &'static str,
+    /// Share of that phase, 0 to 1.
+    pub fraction: f64,
+}
+
+/// Shows what goes on.
+pub trait View {
+    fn trial_begins(&mut self, now: &Now);
+    fn trial_moves(&mut self, now: &Now, progress: TrialProgress);
+    fn trial_ends(&mut self, now: &Now, measurement: &Measurement);
+    /// In the first round, after each workload: its first table is there long before the round is.
+    fn workload_ends(&mut self, workload: &str, file: &SuiteFile, results: &Results);
+    /// After each round with its extra tries.
+    fn round_ends(&mut self, round: u32, file: &SuiteFile, results: &Results, left: Duration);
+}
+
+/// The trial that runs now.
+#[derive(Clone, Debug)]
+pub struct Now {
+    /// As in the tables.
+    pub target: String,
+    pub workload: String,
+    /// From 1.
+    pub attempt: u32,
+    pub round: u32,
+    /// Rounds that will fit into the budget, as far as can be told.
+    pub rounds_expected: u32,
+    /// Place in the round, from 1, and how many there are.
+    pub position: u32,
+    pub positions: u32,
+    /// Until the suite ends, as far as can be told.
+    pub left: Duration,
+    /// Share of the suite that is done, 0 to 1.
+    pub done: f64,
+}
+
+/// How a suite ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuiteEnd {
+    /// All rounds are done.
+    Rounds,
+    /// Another round would not have ended within the budget.
+    Budget,
+    /// The user asked to stop; `--resume` goes on.
+    Interrupted,
+    /// A whole round passed without one trial that ran to its end.
+    NothingMeasured,
+}
+
+impl SuiteEnd {
+    /// As stored in [`SuiteFile::ended`].
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rounds => "rounds",
+            Self::Budget => "budget",
+            Self::Interrupted => "interrupted",
+            Self::NothingMeasured => "nothing measured",
+        }
+    }
+}
+
+/// Runs what the folder still lacks. Reports and records are in the folder when it returns, also after an interruption.
+///
+/// # Errors
+/// When results cannot be written; the records of this sitting are then still in `store`.
+pub fn run_suite(
+    file: &mut SuiteFile,
+    trials: &mut dyn Trials,
+    store: &mut Store,
+    view: &mut dyn View,
+) -> Result<SuiteEnd, Failure> {
+    let begun = Instant::now();
+    run_suite_by(file, trials, store, view, &|| begun.elapsed())
+}
+
+/// [`run_suite`] by another clock, which tells the time since this sitting began.
+///
+/// # Errors
+/// As [`run_suite`].
+pub fn run_suite_by(
+    file: &mut SuiteFile,
+    trials: &mut dyn Trials,
+    store: &mut Store,
+    view: &mut dyn View,
+    clock: &dyn Fn() -> Duration,
+) -> Result<SuiteEnd, Failure> {
+    let spent_before = Duration::from_millis(file.spent_ms);
+    let mut runner = Runner {
+        pace: Pace::default(),
+        file,
+        trials,
+        store,
+        view,
+        clock,
+        spent_before,
+    };
+    let end = runner.rounds()?;
+    runner.file.ended = Some(end.as_str().to_string());
+    runner.write_suite_file()?;
+    runner.write_reports()?;
+    Ok(end)
+}
+
+struct Runner<'a> {
+    file: &'a mut SuiteFile,
+    trials: &'a mut dyn Trials,
+    store: &'a mut Store,
+    view: &'a mut dyn View,
+    clock: &'a dyn Fn() -> Duration,
+    spent_before: Duration,
+    pace: Pace,
+}
+
+impl Runner<'_> {
+    fn rounds(&mut self) -> Result<SuiteEnd, Failure> {
+        self.file.ended = None;
+        self.write_suite_file()?;
+        for round in 1..=self.file.suite.rounds_max {
+            let owed: Vec<(u32, Pair)> = (1..)
+                .zip(order::of_round(&self.file.suite, round))
+                .filter(|(_, pair)| self.tries(pair, round) == 0)
+                .collect();
+            // The first round always runs whole: without it there is no table at all.
+            if round > 1 && !owed.is_empty() && !self.fits(owed.iter().map(|(_, pair)| pair)) {
+                return Ok(SuiteEnd::Budget);
+            }
+            let news = !owed.is_empty();
+            for (place, (position, pair)) in owed.iter().enumerate() {
+                if self.trials.interrupted() {
+                    return Ok(SuiteEnd::Interrupted);
+                }
+                let rest = &owed[place..];
+                self.trial(pair, round, *position, rest.iter().map(|(_, pair)| pair))?;
+                let ends = rest.get(1).is_none_or(|(_, next)| next.workload != pair.workload);
+                if round == 1 && ends && !self.trials.interrupted() {
+                    let results = self.write_reports()?;
+                    self.view.workload_ends(&pair.workload, self.file, &results);
+                }
+            }
+            let retried = self.retry_invalid(round)?;
+            if self.trials.interrupted() {
+                return Ok(SuiteEnd::Interrupted);
+            }
+            let counted = round == 1 && self.count_syscalls()?;
+            if self.trials.interrupted() {
+                return Ok(SuiteEnd::Interrupted);
+            }
+            if retried || counted || news {
+                self.end_round(round)?;
+            }
+            if !self.store.records().iter().any(|stored| stored.measurement.complete) {
+                return Ok(SuiteEnd::NothingMeasured);
+            }
+        }
+        Ok(SuiteEnd::Rounds)
+    }
+
+    /// Runs the counting trials that are not there yet, each once, while there is time; says whether there were any. They
+    /// are no part of a round's order: nothing in them is timed.
+    fn count_syscalls(&mut self) -> Result<bool, Failure> {
+        let mut counted = false;
+        for pair in self.file.suite.counting_pairs() {
+            if self.trials.interrupted() {
+                return Ok(counted);
+            }
+            if self.tries(&pair, 1) == 0 && self.fits([&pair]) {
+                let position = u32::try_from(self.store.records().len() + 1).unwrap_or(u32::MAX);
+                self.trial(&pair, 1, position, [&pair])?;
+                counted = true;
+            }
+        }
+        Ok(counted)
+    }
+
+    /// Runs the invalid trials of a round again while there is time; says whether there were any.
+    fn retry_invalid(&mut self, round: u32) -> Result<bool, Failure> {
+        let mut retried = false;
+        for attempt in 2..=ATTEMPTS_MAX {
+            for pair in order::of_round(&self.file.suite, round) {
+                if self.trials.interrupted() {
+                    return Ok(retried);
+                }
+                if self.tries(&pair, round) == attempt - 1 && !self.is_settled(&pair, round) && self.fits([&pair]) {
+                    let of_round = self.store.records().iter();
+                    let so_far = of_round.filter(|stored| round_of(&stored.measurement) == round).count();
+                    let position = u32::try_from(so_far + 1).unwrap_or(u32::MAX);
+                    self.trial(&pair, round, position, [&pair])?;
+                    retried = true;
+                }
+            }
+        }
+        Ok(retried)
+    }
+
+    /// Runs one trial and keeps it. `rest` is what the round still owes, this trial included.
+    fn trial<'p>(
+        &mut self,
+        pair: &Pair,
+        round: u32,
+        position: u32,
+        rest: impl IntoIterator<Item = &'p Pair>,
+    ) -> Result<(), Failure> {
+        let suite = &self.file.suite;
+        let place = SuitePlace {
+            suite: suite.name.clone(),
+            round,
+            position,
+            seed: suite.seed,
+            attempt: self.tries(pair, round) + 1,
+            control: pair.control,
+            plan_hash: Some(suite.plan_hash()),
+        };
+        let plan = suite.plan(pair, round);
+        let now = self.now(pair, &place, rest);
+        self.view.trial_begins(&now);
+        let begun = (self.clock)();
+        let measurement = {
+            let (view, clock) = (&mut *self.view, self.clock);
+            self.trials.run(&plan, &place, &mut |progress| {
+                let mut now = now.clone();
+                now.left = now.left.saturating_sub(clock().saturating_sub(begun));
+                view.trial_moves(&now, progress);
+            })
+        };
+        let took = (self.clock)().saturating_sub(begun);
+        // Cut short by the user, not by a fault: it is not kept, so that `--resume` runs it whole.
+        if self.trials.interrupted() && !measurement.complete {
+            return Ok(());
+        }
+        let measurement = placed(measurement, plan, place);
+        if measurement.complete {
+            self.pace.took(&self.file.suite, pair, took);
+        }
+        self.view.trial_ends(&now, &measurement);
+        self.store.keep(measurement)?;
+        self.write_suite_file()
+    }
+
+    fn now<'p>(&self, pair: &Pair, place: &SuitePlace, rest: impl IntoIterator<Item = &'p Pair>) -> Now {
+        let suite = &self.file.suite;
+        let rest = self.pace.expect(suite, rest);
+        let rounds_more = self.rounds_that_fit(place.round, rest);
+        let left = rest + self.expected_round(place.round + 1) * rounds_more;
+        let spent = self.spent();
+        Now {
+            target: pair.label(),
+            workload: pair.workload.clone(),
+            attempt: place.attempt,
+            round: place.round,
+            rounds_expected: place.round + rounds_more,
+            position: place.position,
+            positions: u32::try_from(suite.pairs_of_round(place.round).len())
+                .unwrap_or(u32::MAX)
+                .max(place.position),
+            left,
+            done: spent.as_secs_f64() / (spent + left).as_secs_f64().max(f64::MIN_POSITIVE),
+        }
+    }
+
+    fn end_round(&mut self, round: u32) -> Result<(), Failure> {
+        let results = self.write_reports()?;
+        let left = self.expected_round(round + 1) * self.rounds_that_fit(round, Duration::ZERO);
+        self.view.round_ends(round, self.file, &results, left);
+        Ok(())
+    }
+
+    /// Reports are written after every round, so that even a kill leaves the tables of the rounds before.
+    fn write_reports(&self) -> Result<Results, Failure> {
+        let results = Results::of(&self.file.suite, self.store.records());
+        for (name, text) in folder::files(self.file, &results, self.store.records()) {
+            self.store.write_again(&name, &text)?;
+        }
+        Ok(results)
+    }
+
+    fn write_suite_file(&mut self) -> Result<(), Failure> {
+        self.file.spent_ms = u64::try_from(self.spent().as_millis()).unwrap_or(u64::MAX);
+        self.store.write_again(SUITE_FILE, &pretty_json(&*self.file))
+    }
+
+    fn spent(&self) -> Duration {
+        self.spent_before + (self.clock)()
+    }
+
+    fn fits<'p>(&self, pairs: impl IntoIterator<Item = &'p Pair>) -> bool {
+        self.spent() + self.pace.expect(&self.file.suite, pairs) <= self.file.suite.budget()
+    }
+
+    fn expected_round(&self, round: u32) -> Duration {
+        self.pace
+            .expect(&self.file.suite, &self.file.suite.pairs_of_round(round))
+    }
+
+    /// Rounds after `round` that fit into the budget once `rest` of this one is done.
+    fn rounds_that_fit(&self, round: u32, rest: Duration) -> u32 {
+        let suite = &self.file.suite;
+        let each = self.expected_round(round + 1);
+        let free = suite.budget().saturating_sub(self.spent() + rest);
+        let fitting = free.as_millis() / each.as_millis().max(1);
+        u32::try_from(fitting)
+            .unwrap_or(u32::MAX)
+            .min(suite.rounds_max.saturating_sub(round))
+    }
+
+    fn tries(&self, pair: &Pair, round: u32) -> u32 {
+        u32::try_from(self.of(pair, round).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether another try could change nothing.
+    fn is_settled(&self, pair: &Pair, round: u32) -> bool {
+        self.of(pair, round)
+            .any(|trial| usable(trial) || was_not_to_be_measured(trial))
+    }
+
+    fn of<'s>(&'s self, pair: &'s Pair, round: u32) -> impl Iterator<Item = &'s Measurement> {
+        self.store
+            .records()
+            .iter()
+            .map(|stored| &stored.measurement)
+            .filter(move |trial| round_of(trial) == round && pair_of(trial) == *pair)
+    }
+}
+
+/// The record says where it stands even if the trial failed before it could be told.
+fn placed(mut measurement: Measurement, plan: Plan, place: SuitePlace) -> Measurement {
+    measurement.workload.clone_from(&plan.workload.name);
+    measurement.plan.target = plan.target;
+    measurement.identity.suite = Some(place);
+    measurement
+}
+
+/// How long trials take, learnt from those that ran.
+#[derive(Default)]
+struct Pace {
+    /// Time and number of trials by target and workload.
+    seen: HashMap<(String, String), (Duration, u32)>,
+    /// Time taken and time expected of all of them, to correct the expectation of what has not run yet.
+    taken: Duration,
+    expected: Duration,
+}
+
+impl Pace {
+    fn took(&mut self, suite: &Suite, pair: &Pair, time: Duration) {
+        let seen = self
+            .seen
+            .entry((pair.target.clone(), pair.workload.clone()))
+            .or_default();
+        seen.0 += time;
+        seen.1 += 1;
+        self.taken += time;
+        self.expected += suite.expected_duration(pair);
+    }
+
+    fn expect<'p>(&self, suite: &Suite, pairs: impl IntoIterator<Item = &'p Pair>) -> Duration {
+        pairs
+            .into_iter()
+            .map(
+                |pair| match self.seen.get(&(pair.target.clone(), pair.workload.clone())) {
+                    Some((time, trials)) => *time / *trials,
+                    None if self.expected.is_zero() => suite.expected_duration(pair),
+                    None => suite
+                        .expected_duration(pair)
+                        .mul_f64(self.taken.as_secs_f64() / self.expected.as_secs_f64()),
+                },
+            )
+            .sum()
+    }
+}

@@ -1,0 +1,11 @@
+//! The one clock of the engine: CLOCK_MONOTONIC in nanoseconds.
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds since an arbitrary moment in the past; never runs backwards.
+#[inline]
+#[expect(clippy::cast_sign_loss, reason = "the monotonic clock is never negative")]
+pub(crate) fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC always exists on Linux");
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}

@@ -1,0 +1,141 @@
+//! What the conductor tells the workers, and what it sees of them while they run.
+
+use super::dealer::SharedPlan;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::io;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// What the workers are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Command {
+    /// Wait with all connections as they are.
+    Rest = 0,
+    /// Open all connections and prove each with one echo that does not count.
+    Connect = 1,
+    /// Send messages until `to_ns`; those planned from `from_ns` on count.
+    RunUntil = 2,
+    /// Open all connections and send each client's messages.
+    RunJob = 3,
+    /// Plan nothing more; wait for what is outstanding.
+    Stop = 4,
+    /// Give up what is outstanding, say FIN on every connection, wait for the server's, close.
+    Drain = 5,
+    /// End the thread.
+    Exit = 6,
+}
+
+impl Command {
+    fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Rest,
+            1 => Self::Connect,
+            2 => Self::RunUntil,
+            3 => Self::RunJob,
+            4 => Self::Stop,
+            5 => Self::Drain,
+            _ => Self::Exit,
+        }
+    }
+}
+
+/// Shared by the conductor and all workers.
+pub(super) struct Control {
+    command: AtomicU8,
+    from_ns: AtomicU64,
+    to_ns: AtomicU64,
+    plan_start_ns: AtomicU64,
+    drain_ns: AtomicU64,
+    /// What the workers share of an open loop's plan.
+    pub(super) plan: SharedPlan,
+    wakers: Vec<EventFd>,
+    pub(super) progress: Vec<Progress>,
+}
+
+/// One worker's live figures, on a cache line of its own: the conductor's looking must not slow the worker.
+#[derive(Default)]
+#[repr(align(128))]
+pub(super) struct Progress {
+    /// Messages echoed whole, all phases.
+    pub(super) ok: AtomicU64,
+    /// Messages of the measured phase that failed.
+    pub(super) errors: AtomicU64,
+    /// Connections that have echoed and are open.
+    pub(super) proven: AtomicU64,
+}
+
+impl Control {
+    pub(super) fn new(workers: usize) -> io::Result<Self> {
+        let wakers = (0..workers)
+            .map(|_| EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            command: AtomicU8::new(Command::Rest as u8),
+            from_ns: AtomicU64::new(u64::MAX),
+            to_ns: AtomicU64::new(u64::MAX),
+            plan_start_ns: AtomicU64::new(u64::MAX),
+            drain_ns: AtomicU64::new(0),
+            plan: SharedPlan::new(workers),
+            wakers,
+            progress: (0..workers).map(|_| Progress::default()).collect(),
+        })
+    }
+
+    /// Gives the next command and wakes all workers.
+    pub(super) fn give(&self, command: Command) {
+        self.command.store(command as u8, Ordering::Release);
+        for waker in &self.wakers {
+            // It can only fail when the counter is full, and then the worker is awake anyway.
+            let _ = waker.write(1);
+        }
+    }
+
+    /// Sets when the plan begins and the measured phase, for the next [`Command::RunUntil`].
+    pub(super) fn measure_between(&self, start_ns: u64, from_ns: u64, to_ns: u64) {
+        self.plan_start_ns.store(start_ns, Ordering::Relaxed);
+        self.from_ns.store(from_ns, Ordering::Relaxed);
+        self.to_ns.store(to_ns, Ordering::Relaxed);
+    }
+
+    /// Sets how long the next [`Command::Drain`] may wait for the server's FINs.
+    pub(super) fn drain_within(&self, limit_ns: u64) {
+        self.drain_ns.store(limit_ns, Ordering::Relaxed);
+    }
+
+    pub(super) fn drain_limit_ns(&self) -> u64 {
+        self.drain_ns.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn command(&self) -> Command {
+        Command::from_u8(self.command.load(Ordering::Acquire))
+    }
+
+    /// The measured phase, from and to.
+    pub(super) fn measured(&self) -> (u64, u64) {
+        (self.from_ns.load(Ordering::Relaxed), self.to_ns.load(Ordering::Relaxed))
+    }
+
+    /// Start of the plan of an open loop.
+    pub(super) fn plan_start_ns(&self) -> u64 {
+        self.plan_start_ns.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waker(&self, worker: usize) -> &EventFd {
+        &self.wakers[worker]
+    }
+
+    /// Sums over all workers: ok, errors, proven connections.
+    pub(super) fn sums(&self) -> (u64, u64, u64) {
+        let sum = |of: fn(&Progress) -> &AtomicU64| -> u64 {
+            self.progress
+                .iter()
+                .map(|progress| of(progress).load(Ordering::Relaxed))
+                .sum()
+        };
+        (
+            sum(|progress| &progress.ok),
+            sum(|progress| &progress.errors),
+            sum(|progress| &progress.proven),
+        )
+    }
+}

@@ -1,0 +1,130 @@
+//! Parses, dispatches, prints a failure and sets the exit code. The only place that exits.
+
+use clap::{CommandFactory as _, Parser as _};
+use loadgen::cli::{Cli, ConnectArgs, Pin, Verb};
+use loadgen::cmd;
+use loadgen::cmd::compare::{CompareArgs, Here};
+use loadgen::cmd::sweep::SweepArgs;
+use loadgen::compare::matrix::PlanBase;
+use loadgen::compare::trial::RealTrials;
+use loadgen::failure::{Exit, Failure};
+use loadgen::interrupt::Interrupt;
+use loadgen::plan::resolve::Machine;
+use loadgen::target;
+use loadgen::validity::environment;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(exit)) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Option<Exit>, Failure> {
+    let command: Vec<String> = std::env::args().collect();
+    match cli.verb {
+        None => cmd::run::run(&cli.run, &machine()?, &command, &interrupt()?),
+        Some(Verb::Compare(args)) => compare(&args, command).map(|()| None),
+        Some(Verb::Report(args)) => cmd::report::run(&args, &mut std::io::stdout()).map(|()| None),
+        Some(Verb::Publish(args)) => cmd::publish::run(&args, &mut std::io::stdout()).map(|()| None),
+        Some(Verb::Verify(args)) => cmd::verify::run(&args).map(|()| None),
+        Some(Verb::Calibrate(args)) => cmd::calibrate::run(&args, &machine()?, &interrupt()?),
+        Some(Verb::TruthServer { behaviour, cpu }) => {
+            cmd::calibrate::serve_truth(&behaviour, &cpu, &interrupt()?).map(|()| None)
+        }
+        Some(Verb::Connect(args)) => connect(&args).map(|()| None),
+        Some(Verb::Sweep(args)) => sweep(&args, &command).map(|()| None),
+        Some(Verb::Merge(args)) => cmd::merge::run(&args),
+        Some(Verb::List) => cmd::run::print(&cmd::list::run()).map(|()| None),
+        Some(Verb::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "loadgen", &mut script);
+            cmd::run::print(&String::from_utf8_lossy(&script)).map(|()| None)
+        }
+        Some(Verb::Man) => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            rendered.map_err(|error| Failure::fault(format!("the manual page: {error}")))?;
+            cmd::run::print(&String::from_utf8_lossy(&page)).map(|()| None)
+        }
+        Some(Verb::AsOwnerOf { folder, arguments }) => Err(target::run_as_owner_of(&folder, &arguments)),
+        Some(Verb::LaunchServer { arguments }) => Err(target::launch_server(arguments.into_iter().map(Into::into))),
+    }
+}
+
+fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
+    let interrupt = interrupt()?;
+    let pin: Pin = args
+        .pin
+        .parse()
+        .map_err(|error| Failure::usage(format!("--pin: {error}")))?;
+    let base = PlanBase::resolve(&pin, args.threads, &machine()?)?;
+    let here = Here {
+        label: environment::label(),
+        base,
+        command: command.clone(),
+    };
+    cmd::compare::run(
+        args,
+        &mut RealTrials {
+            command: &command,
+            interrupt: &interrupt,
+            no_build: args.no_build,
+            round: None,
+        },
+        &here,
+        &mut std::io::stdout(),
+    )
+}
+
+fn sweep(args: &SweepArgs, command: &[String]) -> Result<(), Failure> {
+    let interrupt = interrupt()?;
+    let mut trials = RealTrials {
+        command,
+        interrupt: &interrupt,
+        no_build: args.no_build,
+        round: None,
+    };
+    let here = (environment::label(), command);
+    cmd::sweep::run(
+        args,
+        &mut trials,
+        &machine()?,
+        (&here.0, here.1),
+        &mut std::io::stdout(),
+    )
+}
+
+fn connect(args: &ConnectArgs) -> Result<(), Failure> {
+    let target = match (&args.target, &args.host, args.port) {
+        (Some(target), _, _) => target.clone(),
+        (None, Some(host), Some(port)) => format!("{host}:{port}"),
+        _ => return Err(Failure::usage("connect to what? Give HOST PORT, or --target NAME")),
+    };
+    let (mut stdin, mut stdout) = (std::io::stdin().lock(), std::io::stdout());
+    let server = target::obtain(&target::Request {
+        target: &target,
+        start: loadgen::plan::Start::Auto,
+        workers: None,
+        server_cpus: &[],
+        connect_timeout: args.timeout,
+        arguments: &[],
+        allow_public: true,
+        no_build: args.no_build,
+        counts_syscalls: false,
+    })?;
+    cmd::connect::run(server.address(), args.timeout, &mut stdin, &mut stdout)
+}
+
+fn interrupt() -> Result<Interrupt, Failure> {
+    Interrupt::listen().map_err(|error| Failure::fault(format!("handling signals: {error}")))
+}
+
+fn machine() -> Result<Machine, Failure> {
+    environment::machine().map_err(Failure::fault)
+}

@@ -1,0 +1,201 @@
+//! What will be done: checked and complete. `--dry-run` prints it, every record stores it, nothing is defaulted later.
+
+pub mod pool;
+pub mod resolve;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+use std::time::{Duration, SystemTime};
+
+/// One trial, complete.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    /// Catalog name or `HOST:PORT`.
+    pub target: String,
+    pub start: Start,
+    pub workload: Workload,
+    /// Worker threads of loadgen.
+    pub threads: u32,
+    pub placement: Placement,
+    /// Longest wait for the echo of one message, in milliseconds.
+    pub timeout_ms: u64,
+    /// Longest wait for one connection, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Decides payload bytes and message sizes.
+    pub seed: u64,
+    /// Addresses that connections start from, in turn; empty leaves the choice to the kernel.
+    pub source_addresses: Vec<Ipv4Addr>,
+    /// A job is repeated with fresh connections on one server until this much time has been measured; 0 runs it once.
+    pub repeat_for_ms: u64,
+    /// Connections that may be opening, or waiting for their first echo, at the same time.
+    pub connect_window: u32,
+    /// Whether the server's system calls are counted. That slows it, so the trial is no timing: it is reported apart.
+    #[serde(default)]
+    pub counting: bool,
+    /// When the measured phase begins (a job: its first connect()), RFC 3339: the common start of several generators.
+    /// Null begins as soon as the clients are connected.
+    #[serde(default)]
+    pub start_at: Option<String>,
+}
+
+impl Plan {
+    /// [`Plan::start_at`] as a time.
+    #[must_use]
+    pub fn start_time(&self) -> Option<SystemTime> {
+        let at: jiff::Timestamp = self.start_at.as_deref()?.parse().ok()?;
+        let ns = u64::try_from(at.as_nanosecond().max(0)).ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(ns))
+    }
+}
+
+/// Whether loadgen may start the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Attach if the target listens on its own port, else start it on a free one.
+    Auto,
+    /// Start it on a free port.
+    Always,
+    /// Attach or fail.
+    Never,
+}
+
+/// What the clients do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Workload {
+    /// Preset name, or `custom`.
+    pub name: String,
+    /// Clients connected at the same time, in total.
+    pub clients: u32,
+    /// Message length; each message draws its own between both ends, by the seed.
+    pub size_min_bytes: u64,
+    pub size_max_bytes: u64,
+    /// Messages of one client that may be under way at the same time.
+    pub pipeline: u32,
+    /// A new connection for every message.
+    pub churn: bool,
+    pub pacing: Pacing,
+    pub stop: Stop,
+    /// Time before the measured phase in which messages flow but do not count, in milliseconds; 0 for a job.
+    pub warmup_ms: u64,
+}
+
+/// When messages leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pacing {
+    /// The next message waits for the reply (closed loop).
+    ClosedLoop,
+    /// Messages leave by plan, whatever the server does (open loop).
+    OpenLoop(OpenLoop),
+}
+
+/// The plan of an open loop: one for all clients together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OpenLoop {
+    /// Messages per second of all clients together.
+    pub rate_per_s: u64,
+    pub arrivals: Arrivals,
+    /// Time from the start of the plan, before the warm-up, in which the rate climbs from 0, in milliseconds.
+    pub ramp_ms: u64,
+    pub waiting: Waiting,
+}
+
+/// How the messages of a plan are spaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// Evenly.
+    Constant,
+    /// At random and independent of each other: exponential gaps.
+    Poisson,
+    /// So many at the same time, the bursts evenly.
+    Burst(u32),
+}
+
+/// How a worker waits for the next planned time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// In the kernel until the time has come: least CPU, least precise
+    Sleep,
+    /// In the kernel until 60 us before it, then looking at the clock
+    Hybrid,
+    /// Looking at the clock all the time: a whole CPU for each thread
+    Spin,
+}
+
+/// When the measured phase ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// A job: each client sends this many messages.
+    MessagesPerClient(u64),
+    /// A job: all clients together send this many; the first clients send one more where it does not divide.
+    TotalMessages(u64),
+    /// After this time, in milliseconds.
+    AfterMs(u64),
+}
+
+impl Workload {
+    /// The plan of an open loop; none in a closed loop.
+    #[must_use]
+    pub fn open_loop(&self) -> Option<&OpenLoop> {
+        match &self.pacing {
+            Pacing::ClosedLoop => None,
+            Pacing::OpenLoop(open) => Some(open),
+        }
+    }
+
+    /// Whether it stops by count.
+    #[must_use]
+    pub fn is_job(&self) -> bool {
+        !matches!(self.stop, Stop::AfterMs(_))
+    }
+
+    /// Messages that client number `client` sends; none when time decides.
+    #[must_use]
+    pub fn messages_of_client(&self, client: u32) -> Option<u64> {
+        match self.stop {
+            Stop::MessagesPerClient(messages) => Some(messages),
+            Stop::TotalMessages(total) => {
+                let clients = u64::from(self.clients);
+                Some(total / clients + u64::from(u64::from(client) < total % clients))
+            }
+            Stop::AfterMs(_) => None,
+        }
+    }
+
+    /// Messages of the whole job; none when time decides.
+    #[must_use]
+    pub fn messages_planned(&self) -> Option<u64> {
+        match self.stop {
+            Stop::MessagesPerClient(messages) => Some(messages * u64::from(self.clients)),
+            Stop::TotalMessages(total) => Some(total),
+            Stop::AfterMs(_) => None,
+        }
+    }
+
+    /// Length of the measured phase; none for a job.
+    #[must_use]
+    pub fn duration(&self) -> Option<Duration> {
+        match self.stop {
+            Stop::AfterMs(ms) => Some(Duration::from_millis(ms)),
+            Stop::MessagesPerClient(_) | Stop::TotalMessages(_) => None,
+        }
+    }
+}
+
+/// Which CPUs each side runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Placement {
+    /// As typed: `auto`, `off`, or `server=0,client=1`.
+    pub asked: String,
+    /// CPUs of the server; empty means not pinned.
+    pub server_cpus: Vec<usize>,
+    /// CPUs of loadgen's workers; empty means not pinned.
+    pub loadgen_cpus: Vec<usize>,
+    /// Whether server and loadgen may share a CPU: figures then include the client's cost.
+    pub shared: bool,
+}

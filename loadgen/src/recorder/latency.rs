@@ -1,0 +1,244 @@
+//! Distributions of times: recorded per worker, merged exactly, never averaged.
+
+use crate::measurement::record::Latency;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
+
+/// Longest time a histogram tells apart, in nanoseconds: one hour. Longer ones count as this.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// Samples that must lie beyond a percentile before it is told: with fewer, the next run would tell another.
+const SAMPLES_BEYOND: u64 = 100;
+
+/// Quantiles are given in parts of this, so that they are exact.
+pub const PARTS: u64 = 100_000_000;
+
+/// A distribution of nanoseconds with three significant digits. All memory is taken when it is made.
+#[derive(Clone, Debug)]
+pub struct LatencyHistogram(Histogram<u64>);
+
+impl Default for LatencyHistogram {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are valid"))
+    }
+}
+
+impl LatencyHistogram {
+    #[inline]
+    pub fn record(&mut self, ns: u64) {
+        self.0.saturating_record(ns);
+    }
+
+    /// Records the same time `times` times.
+    pub fn record_n(&mut self, ns: u64, times: u64) {
+        self.0.saturating_record_n(ns, times);
+    }
+
+    /// Adds another histogram, bin for bin.
+    pub fn add(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("both have the same bounds");
+    }
+
+    pub fn clear(&mut self) {
+        self.0.reset();
+    }
+
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// The distribution in figures; what the sample cannot carry is none.
+    #[must_use]
+    pub fn summary(&self) -> Latency {
+        if self.0.is_empty() {
+            return Latency::default();
+        }
+        Latency {
+            count: self.0.len(),
+            min: Some(self.0.min()),
+            mean: Some(self.0.mean()),
+            p50: self.percentile(5000),
+            p75: self.percentile(7500),
+            p90: self.percentile(9000),
+            p99: self.percentile(9900),
+            p999: self.percentile(9990),
+            p9999: self.percentile(9999),
+            max: Some(self.0.max()),
+        }
+    }
+
+    /// The percentile, given in hundredths of a percent, in nanoseconds; none with fewer than 100 samples beyond it.
+    #[must_use]
+    pub fn percentile(&self, per_10_000: u64) -> Option<u64> {
+        self.quantile(per_10_000 * (PARTS / 10_000))
+    }
+
+    /// The same, given in parts of [`PARTS`].
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "at most PARTS")]
+    pub fn quantile(&self, parts: u64) -> Option<u64> {
+        let beyond = u128::from(self.0.len()) * u128::from(PARTS - parts);
+        let carries = beyond >= u128::from(SAMPLES_BEYOND) * u128::from(PARTS);
+        carries.then(|| self.0.value_at_quantile(parts as f64 / PARTS as f64))
+    }
+
+    /// Place of a quantile among the sorted samples, from 1: n q, rounded up.
+    #[must_use]
+    pub fn rank(&self, parts: u64) -> u64 {
+        let rank = (u128::from(self.0.len()) * u128::from(parts)).div_ceil(u128::from(PARTS));
+        u64::try_from(rank).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// 95 % interval of a quantile by order statistics: the samples of ranks floor(nq - z s) and ceil(nq + z s) + 1 with
+    /// s = sqrt(n q (1 - q)), z = 1.96. Samples are taken as independent; those of one run are not quite, so it is the
+    /// least that the quantile may vary. None where the sample does not carry the quantile.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "ranks of at most 2^53 samples"
+    )]
+    pub fn interval(&self, parts: u64) -> Option<(u64, u64)> {
+        self.quantile(parts)?;
+        let (n, q) = (self.0.len() as f64, parts as f64 / PARTS as f64);
+        let reach = 1.96 * (n * q * (1.0 - q)).sqrt();
+        let low = ((n * q - reach).floor() as u64).max(1);
+        let high = ((n * q + reach).ceil() as u64 + 1).min(self.0.len());
+        Some((self.sample(low), self.sample(high)))
+    }
+
+    /// The sample of this rank, from 1, as exact as its bin.
+    #[expect(clippy::cast_precision_loss, reason = "ranks of at most 2^53 samples")]
+    fn sample(&self, rank: u64) -> u64 {
+        // Half a rank before it: rounding can then not reach into the next bin.
+        self.0.value_at_quantile((rank as f64 - 0.5) / self.0.len() as f64)
+    }
+
+    /// The bins, for other formats.
+    #[must_use]
+    pub fn bins(&self) -> &Histogram<u64> {
+        &self.0
+    }
+
+    /// The value that a share `q` of the samples does not exceed, however few they are: for tests whose truth is known,
+    /// not for reports. 0 when empty.
+    #[must_use]
+    pub fn value_at_share(&self, q: f64) -> u64 {
+        self.0.value_at_quantile(q)
+    }
+
+    /// All samples of several encoded histograms. Adding loses nothing, and its order does not matter.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn merged<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let mut merged = Self::default();
+        for text in texts {
+            merged.add(&Self::decode(text)?);
+        }
+        Ok(merged)
+    }
+
+    /// HdrHistogram V2 with DEFLATE, in base64; none when empty.
+    #[must_use]
+    pub fn encode(&self) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(&self.0, &mut bytes)
+            .expect("writing to memory does not fail");
+        Some(BASE64.encode(bytes))
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        let bytes = BASE64
+            .decode(text)
+            .map_err(|error| format!("histogram is not base64: {error}"))?;
+        let read: Histogram<u64> = Deserializer::new()
+            .deserialize(&mut bytes.as_slice())
+            .map_err(|error| format!("histogram is not HdrHistogram V2: {error}"))?;
+        let mut histogram = Self::default();
+        histogram
+            .0
+            .add(&read)
+            .map_err(|error| format!("histogram has other bounds: {error}"))?;
+        Ok(histogram)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(values: impl IntoIterator<Item = u64>) -> LatencyHistogram {
+        let mut histogram = LatencyHistogram::default();
+        values.into_iter().for_each(|value| histogram.record(value));
+        histogram
+    }
+
+    #[test]
+    fn a_percentile_needs_a_hundred_samples_beyond_it() {
+        assert_eq!(recorded(1..=9_999).summary().p99, None);
+        assert!(recorded(1..=10_000).summary().p99.is_some());
+        assert_eq!(recorded(1..=199).summary().p50, None);
+        assert_eq!(recorded([]).summary(), Latency::default());
+    }
+
+    #[test]
+    fn quantiles_are_within_a_thousandth() {
+        let summary = recorded(1..=1_000_000).summary();
+        for (got, exact) in [(summary.p50, 500_000), (summary.p99, 990_000), (summary.p9999, 999_900)] {
+            assert!(got.unwrap().abs_diff(exact) <= exact / 1000, "{got:?} for {exact}");
+        }
+    }
+
+    #[test]
+    fn the_interval_of_a_quantile_are_its_order_statistics() {
+        // n = 10,000, q = 0.5: ranks floor(5000 - 98) and ceil(5000 + 98) + 1.
+        let (low, high) = recorded(1..=10_000).interval(PARTS / 2).unwrap();
+        assert!(low.abs_diff(4902) <= 4 && high.abs_diff(5099) <= 4, "{low} {high}");
+        // Below 2048 every value has a bin of its own: q = 0.9 of 2,000: 1800 -+ 26.3.
+        assert_eq!(recorded(1..=2000).interval(PARTS / 10 * 9), Some((1773, 1828)));
+        assert_eq!(recorded(1..=100).interval(PARTS / 10 * 9), None);
+    }
+
+    #[test]
+    fn merged_parts_are_the_whole() {
+        let mut merged = recorded((1..1000).step_by(2));
+        merged.add(&recorded((2..1000).step_by(2)));
+        assert_eq!(merged.0, recorded(1..1000).0);
+    }
+
+    #[test]
+    fn an_encoded_histogram_comes_back_whole() {
+        let histogram = recorded([1, 50, 1_000_000, u64::MAX]);
+        assert_eq!(
+            LatencyHistogram::decode(&histogram.encode().unwrap()).unwrap().0,
+            histogram.0
+        );
+        assert!(LatencyHistogram::decode("not base64!").unwrap_err().contains("base64"));
+        assert!(LatencyHistogram::decode("AAAA").unwrap_err().contains("HdrHistogram"));
+    }
+
+    #[test]
+    fn percentiles_come_from_the_merged_sample_and_its_order_does_not_matter() {
+        // 890 fast and 110 slow in one, 1000 fast in the other: the p90 of all is fast, the mean of both p90 is not.
+        let slow = recorded((0..1000).map(|n| if n < 890 { 1000 } else { 1_000_000 }))
+            .encode()
+            .unwrap();
+        let fast = recorded((0..1000).map(|_| 1000)).encode().unwrap();
+        let merged = LatencyHistogram::merged([slow.as_str(), &fast]).unwrap();
+        assert_eq!((merged.count(), merged.summary().p90), (2000, Some(1000)));
+        assert_eq!(merged.0, LatencyHistogram::merged([fast.as_str(), &slow]).unwrap().0);
+    }
+}

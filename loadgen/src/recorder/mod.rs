@@ -1,0 +1,240 @@
+//! What one worker saw, kept without allocating; merged exactly at the end. Reads no clock and no file.
+
+pub mod in_flight;
+pub mod latency;
+pub mod outcome;
+pub mod trace;
+pub mod window;
+
+use crate::measurement::record::Totals;
+use in_flight::InFlight;
+use latency::LatencyHistogram;
+use outcome::{Kind, Outcomes};
+use trace::Trace;
+use window::WindowSeries;
+
+/// All that one worker records.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    /// Planned send to last byte, messages of the measured phase; a failed one enters at `--timeout`, and in an open loop
+    /// with the time it waited in the plan on top.
+    pub response: LatencyHistogram,
+    /// Actual send to last byte; a failed message enters at `--timeout`. Empty in a closed loop: it equals `response`.
+    pub service: LatencyHistogram,
+    /// Planned to actual send, less the time in which no client was free, of every message sent. Empty in a closed loop.
+    pub send_lag: LatencyHistogram,
+    /// connect() to established.
+    pub connect: LatencyHistogram,
+    pub outcomes: Outcomes,
+    pub windows: WindowSeries,
+    pub in_flight: InFlight,
+    pub totals: Totals,
+    /// Connections established in the timed part.
+    pub connections_timed: u64,
+    /// Messages echoed whole in the measured phase by each client of this worker.
+    pub ok_of_client: Vec<u64>,
+    /// CPU time spent looking at the clock before planned sends of the measured phase.
+    pub spin_ns: u64,
+    /// Messages one by one; empty but for the accuracy tests.
+    pub trace: Trace,
+    /// Whether messages leave by plan.
+    is_open: bool,
+    /// What enters the histograms for a failed message.
+    timeout_ns: u64,
+    /// Messages planned from here on count.
+    from_ns: u64,
+}
+
+/// The times of a message that has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// When it was planned to leave, in nanoseconds of the monotonic clock.
+    pub planned_ns: u64,
+    /// When it left.
+    pub sent_ns: u64,
+}
+
+impl Recorder {
+    #[must_use]
+    pub fn new(clients: usize, window_ns: u64, windows: usize, timeout_ns: u64, is_open: bool) -> Self {
+        Self {
+            response: LatencyHistogram::default(),
+            service: LatencyHistogram::default(),
+            send_lag: LatencyHistogram::default(),
+            connect: LatencyHistogram::default(),
+            outcomes: Outcomes::default(),
+            windows: WindowSeries::new(window_ns, windows),
+            in_flight: InFlight::default(),
+            totals: Totals::default(),
+            connections_timed: 0,
+            ok_of_client: vec![0; clients],
+            spin_ns: 0,
+            trace: Trace::default(),
+            is_open,
+            timeout_ns,
+            from_ns: u64::MAX,
+        }
+    }
+
+    /// Messages planned from this time on count.
+    pub fn measure_from(&mut self, from_ns: u64) {
+        self.from_ns = from_ns;
+    }
+
+    /// Notes that a message leaves now, so much later than it could have.
+    #[inline]
+    pub fn sent(&mut self, message: Sent, lag_ns: u64) {
+        if message.planned_ns < self.from_ns {
+            return;
+        }
+        self.in_flight.sent(message.sent_ns);
+        self.windows.sent(message.sent_ns - self.from_ns);
+        if self.is_open {
+            self.send_lag.record(lag_ns);
+        }
+    }
+
+    /// Notes that a client's message has come back whole.
+    #[inline]
+    pub fn ok(&mut self, message: Sent, client: usize, now_ns: u64) {
+        if message.planned_ns < self.from_ns {
+            return;
+        }
+        let response_ns = now_ns - message.planned_ns;
+        self.response.record(response_ns);
+        if self.is_open {
+            self.service.record(now_ns - message.sent_ns);
+        }
+        self.trace.answered(message, now_ns);
+        self.in_flight.ended(now_ns);
+        self.windows.ok(now_ns - self.from_ns, response_ns);
+        self.outcomes.ok();
+        self.ok_of_client[client] += 1;
+    }
+
+    /// Notes that a message that had left has failed.
+    pub fn failed(&mut self, message: Sent, kind: Kind, now_ns: u64) {
+        if message.planned_ns < self.from_ns {
+            return;
+        }
+        self.in_flight.ended(now_ns);
+        self.enter_failed(message, kind, now_ns);
+    }
+
+    /// Notes that a message had no connection to leave by. It counts as sent.
+    pub fn refused(&mut self, message: Sent, lag_ns: u64, now_ns: u64) {
+        if message.planned_ns < self.from_ns {
+            return;
+        }
+        self.windows.sent(now_ns - self.from_ns);
+        if self.is_open {
+            self.send_lag.record(lag_ns);
+        }
+        self.enter_failed(message, Kind::Refused, now_ns);
+    }
+
+    fn enter_failed(&mut self, message: Sent, kind: Kind, now_ns: u64) {
+        self.outcomes.failed(kind);
+        self.response
+            .record(self.timeout_ns + message.sent_ns.saturating_sub(message.planned_ns));
+        if self.is_open {
+            self.service.record(self.timeout_ns);
+        }
+        self.windows.error(now_ns.saturating_sub(self.from_ns));
+    }
+
+    /// Notes that the stop has cut off a message under way.
+    pub fn cut_off(&mut self, message: Sent, now_ns: u64) {
+        if message.planned_ns < self.from_ns {
+            return;
+        }
+        self.in_flight.ended(now_ns);
+        self.outcomes.in_flight_at_stop();
+    }
+
+    /// Adds what another worker recorded.
+    pub fn add(&mut self, other: &Self) {
+        self.response.add(&other.response);
+        self.service.add(&other.service);
+        self.send_lag.add(&other.send_lag);
+        self.connect.add(&other.connect);
+        self.outcomes.add(&other.outcomes);
+        self.windows.add(&other.windows);
+        self.in_flight.add(&other.in_flight);
+        self.spin_ns += other.spin_ns;
+        self.trace.add(&other.trace);
+        self.totals.messages += other.totals.messages;
+        self.totals.bytes_sent += other.totals.bytes_sent;
+        self.totals.bytes_received += other.totals.bytes_received;
+        self.totals.connections += other.totals.connections;
+        self.connections_timed += other.connections_timed;
+        self.ok_of_client.extend_from_slice(&other.ok_of_client);
+    }
+
+    /// Jain's fairness index over the clients' messages, (Σx)²/(nΣx²); none without messages.
+    /// Source: Jain, Chiu, Hawe, DEC-TR-301, 1984.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rounded index is meant")]
+    pub fn fairness_jain(&self) -> Option<f64> {
+        let sum: f64 = self.ok_of_client.iter().map(|&ok| ok as f64).sum();
+        let squares: f64 = self.ok_of_client.iter().map(|&ok| (ok as f64).powi(2)).sum();
+        (squares > 0.0).then(|| sum * sum / (self.ok_of_client.len() as f64 * squares))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_the_plan_has_three_times_and_a_failed_one_enters_at_the_timeout() {
+        let mut recorder = Recorder::new(1, 1_000_000, 1, 5_000, true);
+        recorder.measure_from(100);
+        let message = Sent {
+            planned_ns: 150,
+            sent_ns: 170,
+        };
+        for _ in 0..2 {
+            recorder.sent(message, 10);
+        }
+        recorder.ok(message, 0, 200);
+        recorder.failed(message, Kind::Reset, 300);
+        let max = |histogram: &LatencyHistogram| histogram.summary().max;
+        assert_eq!(
+            (max(&recorder.send_lag), max(&recorder.service)),
+            (Some(10), Some(5_003))
+        );
+        assert_eq!(
+            (max(&recorder.response), recorder.response.summary().min),
+            (Some(5_023), Some(50))
+        );
+        assert_eq!(recorder.in_flight.integral_ns(), 30 + 130);
+        let window = recorder.windows.windows()[0];
+        assert_eq!((window.sent, window.ok, window.errors), (2, 1, 1));
+    }
+
+    #[test]
+    fn what_was_planned_before_the_measured_phase_does_not_count() {
+        let mut recorder = Recorder::new(1, 1_000_000, 1, 5_000, true);
+        recorder.measure_from(100);
+        let early = Sent {
+            planned_ns: 99,
+            sent_ns: 170,
+        };
+        recorder.sent(early, 1);
+        recorder.ok(early, 0, 200);
+        recorder.refused(early, 1, 200);
+        assert_eq!((recorder.send_lag.count(), recorder.response.count()), (0, 0));
+        assert_eq!(recorder.outcomes.counts.planned, 0);
+    }
+
+    #[test]
+    fn fairness_is_one_when_even_and_one_nth_when_one_has_all() {
+        let mut recorder = Recorder::new(4, 1, 1, 1, false);
+        assert_eq!(recorder.fairness_jain(), None);
+        recorder.ok_of_client = vec![5; 4];
+        assert_eq!(recorder.fairness_jain(), Some(1.0));
+        recorder.ok_of_client = vec![8, 0, 0, 0];
+        assert_eq!(recorder.fairness_jain(), Some(0.25));
+    }
+}

@@ -1,0 +1,210 @@
+//! What happened in each slice of the measured phase. All memory is taken when the series is made.
+//!
+//! Each window has a small histogram of its own, so that windows of several workers merge exactly: 16 bins for every
+//! doubling, so a percentile of a window is within 5 % (the whole run's histogram is within 0.1 %).
+
+/// Bins for every doubling of the time.
+const BINS_PER_DOUBLING: usize = 16;
+/// Times below this share the first bin: 256 ns.
+const SHORTEST_LOG2: u32 = 8;
+/// Times from here on share the last bin: 34 s.
+const LONGEST_LOG2: u32 = 35;
+const BINS: usize = (LONGEST_LOG2 - SHORTEST_LOG2) as usize * BINS_PER_DOUBLING;
+/// Samples that must lie beyond a percentile of a window. A series is looked at as a whole, so a tenth of what a
+/// percentile of the whole run needs is enough.
+const SAMPLES_BEYOND: u64 = 10;
+
+/// Messages that were sent and that ended in one window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowCount {
+    /// Sent in this window; one that could not be sent for want of a connection counts where it failed.
+    pub sent: u64,
+    pub ok: u64,
+    pub errors: u64,
+    pub response_max_ns: u64,
+}
+
+/// Windows of equal length, the last one open-ended: what ends later than planned is counted there.
+#[derive(Clone, Debug)]
+pub struct WindowSeries {
+    length_ns: u64,
+    windows: Vec<WindowCount>,
+    /// [`BINS`] for each window.
+    bins: Vec<u32>,
+}
+
+impl WindowSeries {
+    /// Room for `count` windows and the open-ended one, about 1.7 KiB each.
+    #[must_use]
+    pub fn new(length_ns: u64, count: usize) -> Self {
+        Self {
+            length_ns,
+            windows: vec![WindowCount::default(); count + 1],
+            bins: vec![0; (count + 1) * BINS],
+        }
+    }
+
+    #[inline]
+    pub fn sent(&mut self, since_start_ns: u64) {
+        let place = self.place(since_start_ns);
+        self.windows[place].sent += 1;
+    }
+
+    #[inline]
+    pub fn ok(&mut self, since_start_ns: u64, response_ns: u64) {
+        let place = self.place(since_start_ns);
+        let window = &mut self.windows[place];
+        window.ok += 1;
+        window.response_max_ns = window.response_max_ns.max(response_ns);
+        self.bins[place * BINS + bin(response_ns)] += 1;
+    }
+
+    pub fn error(&mut self, since_start_ns: u64) {
+        let place = self.place(since_start_ns);
+        self.windows[place].errors += 1;
+    }
+
+    #[inline]
+    fn place(&self, since_start_ns: u64) -> usize {
+        let last = self.windows.len() - 1;
+        usize::try_from(since_start_ns / self.length_ns)
+            .unwrap_or(last)
+            .min(last)
+    }
+
+    /// Adds another worker's series, window for window.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.windows.iter_mut().zip(&other.windows) {
+            mine.sent += theirs.sent;
+            mine.ok += theirs.ok;
+            mine.errors += theirs.errors;
+            mine.response_max_ns = mine.response_max_ns.max(theirs.response_max_ns);
+        }
+        for (mine, theirs) in self.bins.iter_mut().zip(&other.bins) {
+            *mine += theirs;
+        }
+    }
+
+    /// All windows; the last one is open-ended.
+    #[must_use]
+    pub fn windows(&self) -> &[WindowCount] {
+        &self.windows
+    }
+
+    /// The percentile, in hundredths of a percent, of the responses that ended in window `place`, in nanoseconds; none
+    /// with fewer than ten samples beyond it.
+    #[must_use]
+    pub fn response_percentile(&self, place: usize, per_10_000: u64) -> Option<u64> {
+        let window = &self.windows[place];
+        if window.ok * (10_000 - per_10_000) < SAMPLES_BEYOND * 10_000 {
+            return None;
+        }
+        let rank = (window.ok * per_10_000).div_ceil(10_000).max(1);
+        let mut below = 0;
+        for (bin, &count) in self.bins[place * BINS..(place + 1) * BINS].iter().enumerate() {
+            let count = u64::from(count);
+            if below + count >= rank {
+                // Evenly within the bin, and never above what was really seen.
+                let (from, width) = bounds(bin);
+                return Some((from + width * (rank - below) / count).min(window.response_max_ns));
+            }
+            below += count;
+        }
+        None
+    }
+}
+
+/// The bin of a time.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "at most 5 bits are left")]
+fn bin(ns: u64) -> usize {
+    let doubling = ns.max(1).ilog2();
+    if doubling < SHORTEST_LOG2 {
+        return 0;
+    }
+    if doubling >= LONGEST_LOG2 {
+        return BINS - 1;
+    }
+    let within = (ns >> (doubling - 4)) as usize - BINS_PER_DOUBLING;
+    (doubling - SHORTEST_LOG2) as usize * BINS_PER_DOUBLING + within
+}
+
+/// Where a bin begins, and how wide it is. The first one reaches down to 0.
+fn bounds(bin: usize) -> (u64, u64) {
+    let (doubling, within) = (bin / BINS_PER_DOUBLING, bin % BINS_PER_DOUBLING);
+    let width = (1 << (SHORTEST_LOG2 as usize + doubling)) / BINS_PER_DOUBLING as u64;
+    if bin == 0 {
+        return (0, (1 << SHORTEST_LOG2) + width);
+    }
+    ((BINS_PER_DOUBLING + within) as u64 * width, width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_late_is_counted_in_the_open_ended_window() {
+        let mut series = WindowSeries::new(100, 2);
+        [0, 99, 100, 199, 200, 100_000]
+            .into_iter()
+            .for_each(|at| series.ok(at, at));
+        series.error(150);
+        let counts: Vec<_> = series
+            .windows()
+            .iter()
+            .map(|window| (window.ok, window.errors))
+            .collect();
+        assert_eq!(counts, [(2, 0), (2, 1), (2, 0)]);
+        assert_eq!(series.windows()[2].response_max_ns, 100_000);
+    }
+
+    #[test]
+    fn two_workers_add_up() {
+        let (mut one, mut two) = (WindowSeries::new(10, 1), WindowSeries::new(10, 1));
+        one.sent(5);
+        one.ok(5, 7);
+        two.ok(5, 9);
+        one.add(&two);
+        assert_eq!(
+            one.windows()[0],
+            WindowCount {
+                sent: 1,
+                ok: 2,
+                errors: 0,
+                response_max_ns: 9
+            }
+        );
+    }
+
+    #[test]
+    fn a_windows_percentile_is_within_a_twentieth_also_when_merged() {
+        let (mut one, mut two) = (WindowSeries::new(1, 0), WindowSeries::new(1, 0));
+        for response_ns in (1..=100_000).map(|n: u64| n * 300) {
+            if response_ns % 600 == 0 { &mut one } else { &mut two }.ok(0, response_ns);
+        }
+        one.add(&two);
+        for (per_10_000, exact) in [(5_000_u64, 15_000_000_u64), (9_900, 29_700_000), (100, 300_000)] {
+            let got = one.response_percentile(0, per_10_000).unwrap();
+            assert!(got.abs_diff(exact) * 20 <= exact, "{got} for {exact}");
+        }
+    }
+
+    #[test]
+    fn a_percentile_of_a_window_needs_ten_samples_beyond_it() {
+        let mut series = WindowSeries::new(1, 0);
+        (0..999).for_each(|_| series.ok(0, 5_000));
+        assert_eq!(series.response_percentile(0, 9_900), None);
+        series.ok(0, 5_000);
+        assert_eq!(series.response_percentile(0, 9_900), Some(5_000));
+    }
+
+    #[test]
+    fn bins_join_without_a_seam() {
+        for place in 1..BINS {
+            let (from, width) = bounds(place);
+            assert_eq!((bin(from), bin(from + width - 1)), (place, place), "{from} + {width}");
+        }
+        assert_eq!((bin(0), bin(u64::MAX)), (0, BINS - 1));
+    }
+}

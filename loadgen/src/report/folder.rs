@@ -1,0 +1,23 @@
+//! The files of a suite's folder that are made from its records.
+
+use crate::compare::matrix::SuiteFile;
+use crate::measurement::store::Stored;
+use crate::report::rows::Results;
+use crate::report::{chart, csv, markdown};
+
+/// Name and text of each file: README.md, summary.csv, trials.csv and a chart per workload.
+#[must_use]
+pub fn files(file: &SuiteFile, results: &Results, stored: &[Stored]) -> Vec<(String, String)> {
+    let mut files = vec![
+        ("README.md".to_string(), markdown::readme(file, results, stored)),
+        ("summary.csv".to_string(), csv::summary(results)),
+        ("trials.csv".to_string(), csv::trials(stored)),
+    ];
+    for workload in &file.suite.workloads {
+        let rows: Vec<_> = results.of_workload(&workload.name).collect();
+        if rows.iter().any(|row| !row.points.is_empty()) {
+            files.push((chart::file_name(&workload.name), chart::messages_per_s(workload, &rows)));
+        }
+    }
+    files
+}

@@ -1,0 +1,16 @@
+//! One record as JSON, and the schema of records.
+
+use crate::measurement::record::Measurement;
+use crate::measurement::store::pretty_json;
+
+/// The record, indented, with a newline at the end.
+#[must_use]
+pub fn record(trial: &Measurement) -> String {
+    pretty_json(trial)
+}
+
+/// JSON Schema of a record; `loadgen/schema/record.schema.json` is this text.
+#[must_use]
+pub fn schema() -> String {
+    pretty_json(&schemars::schema_for!(Measurement))
+}

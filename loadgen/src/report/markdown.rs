@@ -1,0 +1,261 @@
+//! The same tables as on the terminal, as GitHub Markdown, and the README of a suite's folder.
+
+use crate::compare::matrix::{Suite, SuiteFile};
+use crate::measurement::record::Measurement;
+use crate::measurement::store::Stored;
+use crate::report::columns::{CPU, Column, Group, MEMORY, RESPONSE, SPEED};
+use crate::report::numbers::{bytes, counted, milliseconds, minutes, workload as workload_line};
+use crate::report::original;
+use crate::report::rows::{Results, Row};
+use crate::report::{chart, terminal};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// README of the folder: what ran, where, when, the tables, how to read them, what was invalid.
+#[must_use]
+pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String {
+    let suite = &file.suite;
+    let mut text = format!("# Comparison `{}` on `{}`\n\n", suite.name, file.label);
+    let _ = writeln!(
+        text,
+        "Started {} (UTC). {} of at most {}, {}, {} of them invalid; it {}. Made by\n\n    {}\n\nand made again from `records/` by `loadgen report`.\n",
+        file.started_at,
+        counted(u64::from(results.rounds_done), "round", "rounds"),
+        results.rounds_max,
+        counted(results.trials as u64, "trial", "trials"),
+        results.invalid.len(),
+        ended(file),
+        command(&file.command),
+    );
+    for workload in &suite.workloads {
+        let rows: Vec<&Row> = results.of_workload(&workload.name).collect();
+        let _ = writeln!(text, "## {}\n\n{}.\n", workload.name, workload_line(workload));
+        if rows.iter().any(|row| !row.points.is_empty()) {
+            let _ = writeln!(
+                text,
+                "![messages per second, {0}]({1})\n",
+                workload.name,
+                chart::file_name(&workload.name)
+            );
+        }
+        for groups in [&[SPEED, RESPONSE], &[CPU, MEMORY]] {
+            let _ = writeln!(text, "{}", table(groups, &rows));
+        }
+        for sentence in terminal::findings(results, &workload.name, &rows) {
+            let _ = writeln!(text, "- {sentence}");
+        }
+        if let Some(scenario) = original::scenario(&workload.name) {
+            let _ = writeln!(text, "\n{}\n\n{}", capital(original::LABEL), quoted(scenario));
+        }
+        text.push('\n');
+    }
+    text.push_str(&how_to_read(results));
+    text.push_str(&machine(file, stored));
+    text.push_str(&invalid(results));
+    text
+}
+
+/// The tables of one workload without headings.
+#[must_use]
+pub fn table(groups: &[Group], rows: &[&Row]) -> String {
+    let columns: Vec<&Column> = groups.iter().flat_map(|group| group.columns).collect();
+    let mut text = "| target |".to_string();
+    for column in &columns {
+        let _ = write!(text, " {} |", column.heading.replace("\n/", "/").replace('\n', " "));
+    }
+    let _ = write!(text, "\n|---|{}\n", "---:|".repeat(columns.len()));
+    for row in rows {
+        let mark = if row.believed || row.not_measured.is_some() {
+            ""
+        } else {
+            " (invalid)"
+        };
+        let _ = write!(text, "| {}{mark} |", row.target);
+        for column in &columns {
+            let _ = write!(text, " {} |", (column.cell)(row));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The original's figures of one scenario, as it printed them.
+#[must_use]
+pub fn quoted(scenario: &original::Scenario) -> String {
+    let mut text = "| metric | forked | multithread | event-driven |\n|---|---:|---:|---:|\n".to_string();
+    for row in &scenario.rows {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            row.metric, row.forked, row.multithread, row.event_driven
+        );
+    }
+    text
+}
+
+/// The command as it may be typed again: the program's name without the path it was started by.
+#[must_use]
+pub fn command(words: &[String]) -> String {
+    words
+        .iter()
+        .enumerate()
+        .map(|(place, word)| match place {
+            0 => word.rsplit('/').next().unwrap_or(word).to_string(),
+            _ if word.is_empty() || word.contains([' ', '\'', '"', '$', '*', '|', ';']) => {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
+            _ => word.clone(),
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn ended(file: &SuiteFile) -> String {
+    let spent = minutes(Duration::from_millis(file.spent_ms));
+    match file.ended.as_deref() {
+        Some("rounds") => format!("took {spent}"),
+        Some("budget") => format!(
+            "ended after {spent} because another round would not have fitted into {}",
+            minutes(file.suite.budget())
+        ),
+        Some("interrupted") => format!("was interrupted after {spent}; `loadgen compare --resume` goes on"),
+        Some(other) => format!("ended after {spent}: {other}"),
+        None => format!("has run for {spent} and has not ended"),
+    }
+}
+
+fn how_to_read(results: &Results) -> String {
+    format!(
+        "## How to read this
+
+- A figure is the median over the valid rounds; `min..max` is its spread. Each round runs every target once, in a seeded random order, on a fresh server.
+- Response percentiles are read from the histograms of all valid rounds merged. One that fewer than 100 samples lie beyond is `n/a`.
+- In a job (a workload that stops by count) messages/s counts the time from the first connect() to the last reply, connecting included. The job is repeated on one server, and a round's figure is the median of its repetitions.
+- CPU, % of a core: CPU time of the server's whole process tree over the measured time. Its peak is the highest 100 ms, where there are at least ten.
+- Memory: `user` is the proportional set size of the process tree with all clients connected, `kernel` what the kernel holds for it besides: page tables, stacks, sockets.
+- System calls per message: counted by the kernel in trials of their own, with 1 and with 32 clients, because counting slows the server; nothing in those trials is timed. {}.
+- `(again)` is the A/A control: the same server a second time, under one workload per round. {}.
+- Ratios are geometric means over rounds with a 95 % t interval of the log ratios. A difference is claimed from five rounds on, when the interval lies outside the noise of the A/A control and Holm's correction for all pairs of targets leaves it significant.
+- Server and clients share this machine over the loopback interface; nothing here speaks about networks or other machines.
+
+",
+        terminal::not_counted(results).map_or_else(|| "Every target was counted".to_string(), |sentence| capital(&sentence)),
+        capital(&terminal::noise(results))
+    )
+}
+
+fn machine(file: &SuiteFile, stored: &[Stored]) -> String {
+    let suite = &file.suite;
+    let mut facts = vec![
+        ("seed", Some(suite.seed.to_string())),
+        ("time budget", Some(minutes(suite.budget()))),
+        ("loadgen threads", Some(suite.base.threads.to_string())),
+        ("server CPUs", cpus(&suite.base.placement.server_cpus)),
+        ("loadgen CPUs", cpus(&suite.base.placement.loadgen_cpus)),
+        ("message timeout", Some(milliseconds(suite.base.timeout_ms))),
+    ];
+    let first = stored.first().map(|stored| &stored.measurement);
+    if let Some(trial) = first {
+        facts.extend(environment(trial));
+    }
+    let mut text = "## Plan and machine\n\n| | |\n|---|---|\n".to_string();
+    for (name, value) in facts {
+        let _ = writeln!(text, "| {name} | {} |", value.as_deref().unwrap_or("n/a"));
+    }
+    text.push_str(&targets(suite, stored));
+    text
+}
+
+fn environment(trial: &Measurement) -> Vec<(&'static str, Option<String>)> {
+    let environment = &trial.environment;
+    vec![
+        ("loadgen version", Some(trial.identity.loadgen_version.clone())),
+        ("kernel", environment.kernel.clone()),
+        ("architecture", environment.architecture.clone()),
+        ("CPU", environment.cpu_model.clone()),
+        (
+            "CPUs usable, online",
+            environment
+                .cpus_usable
+                .zip(environment.cpus_online)
+                .map(|(usable, online)| format!("{usable}, {online}")),
+        ),
+        (
+            "two threads per core",
+            environment
+                .smt_active
+                .map(|active| if active { "yes" } else { "no" }.to_string()),
+        ),
+        ("memory", environment.memory_total_bytes.map(bytes)),
+        ("frequency governor", environment.governor.clone()),
+        ("clock source", environment.clocksource.clone()),
+        ("hypervisor", environment.hypervisor.clone()),
+        ("container", environment.container.clone()),
+    ]
+}
+
+/// What each target really was: from its first record that knows.
+fn targets(suite: &Suite, stored: &[Stored]) -> String {
+    let of = |name: &String| {
+        let mut of = stored.iter().map(|stored| &stored.measurement.target);
+        of.find(|target| target.name == *name && target.runtime.is_some())
+    };
+    let or_none = |fact: &Option<String>| fact.clone().unwrap_or_else(|| "n/a".to_string());
+    let mut text = String::new();
+    for target in suite.targets.iter().filter_map(of) {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} {} | {} | {} | {} |",
+            target.name,
+            or_none(&target.model),
+            or_none(&target.runtime),
+            target.runtime_version.as_deref().unwrap_or_default(),
+            or_none(&target.io_interface),
+            or_none(&target.accept_model),
+            target
+                .workers
+                .map_or_else(|| "n/a".to_string(), |workers| workers.to_string()),
+        );
+    }
+    if text.is_empty() {
+        return "\n".to_string();
+    }
+    format!("\n| target | model | runtime | I/O interface | accept | workers |\n|---|---|---|---|---|---:|\n{text}\n")
+}
+
+fn invalid(results: &Results) -> String {
+    if results.invalid.is_empty() {
+        return "## Invalid trials\n\nNone.\n".to_string();
+    }
+    let mut text = "## Invalid trials\n\nKept, never used for a figure above unless marked.\n\n| record | target | workload | round | why |\n|---|---|---|---:|---|\n".to_string();
+    for trial in &results.invalid {
+        let _ = writeln!(
+            text,
+            "| [{}]({}) | {} | {} | {} | {} |",
+            trial.file.rsplit('/').next().unwrap_or(&trial.file),
+            trial.file,
+            trial.target,
+            trial.workload,
+            trial.round,
+            trial.reasons.join("; ").replace('|', "\\|").replace('\n', " ")
+        );
+    }
+    text
+}
+
+fn cpus(cpus: &[usize]) -> Option<String> {
+    let list: Vec<String> = cpus.iter().map(ToString::to_string).collect();
+    Some(if list.is_empty() {
+        "not pinned".to_string()
+    } else {
+        list.join(", ")
+    })
+}
+
+fn capital(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
+}

@@ -1,0 +1,19 @@
+//! Records in, text out: no clock, no file, no socket. Every report can be made again from stored records.
+
+pub mod chart;
+pub mod columns;
+pub mod csv;
+pub mod curve;
+pub mod folder;
+pub mod hdr;
+pub mod json;
+pub mod markdown;
+pub mod models;
+pub mod numbers;
+pub mod original;
+pub mod progress;
+pub mod rows;
+pub mod scorecard;
+pub mod spectrum;
+pub mod sweep;
+pub mod terminal;

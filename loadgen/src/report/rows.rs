@@ -1,0 +1,506 @@
+//! Records of a suite become rows: one per target and workload, with what may be said about their differences.
+//!
+//! Only valid trials make figures. Where a row has none, its complete but invalid trials are shown, marked, and never
+//! compared: a reader on a busy machine should see what was measured and why not to believe it.
+
+use crate::compare::matrix::{Pair, Suite};
+use crate::compare::statistics::{Claim, PairedRatio, Spread, holm, judge, noise_floor, paired_ratio};
+use crate::failure::Failure;
+use crate::measurement::record::{Latency, Measurement, Reason};
+use crate::measurement::store::Stored;
+use crate::recorder::latency::LatencyHistogram;
+use crate::validity::gates::was_not_to_be_measured;
+use echo_contract::catalog;
+use std::collections::BTreeMap;
+
+/// All that the tables of a suite say.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// In table order: by workload, then by target, the control last.
+    pub rows: Vec<Row>,
+    pub comparisons: Vec<Comparison>,
+    /// How different the A/A control looked from itself, as a share; none below five pairs.
+    pub noise_floor: Option<f64>,
+    /// Pairs that the control has so far; none when it is switched off.
+    pub control_pairs: Option<usize>,
+    /// Rounds in which every pair has at least one trial.
+    pub rounds_done: u32,
+    pub rounds_max: u32,
+    pub trials: usize,
+    /// Why system calls were not counted: the target and the reason.
+    pub not_counted: Vec<(String, String)>,
+    /// Trials that are not valid, in the order of their files.
+    pub invalid: Vec<InvalidTrial>,
+}
+
+/// One target under one workload, all rounds together.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub workload: String,
+    /// As in the tables: the control says `(again)`.
+    pub target: String,
+    pub control: bool,
+    pub model: Option<String>,
+    pub runtime: Option<String>,
+    pub runtime_version: Option<String>,
+    pub io_interface: Option<String>,
+    pub workers: Option<u32>,
+    /// Whether the figures come from valid trials; if not they are from invalid ones, or absent.
+    pub believed: bool,
+    pub rounds_valid: usize,
+    /// Rounds with at least one trial.
+    pub rounds_run: usize,
+    /// Why there is no figure at all.
+    pub not_measured: Option<String>,
+    pub messages_per_s: Option<Spread>,
+    pub connections_per_s: Option<Spread>,
+    /// From the merged histograms.
+    pub response: Latency,
+    pub connect: Latency,
+    pub cpu_percent: Option<Spread>,
+    pub cpu_percent_max: Option<Spread>,
+    pub cpu_us_per_message: Option<Spread>,
+    pub cpu_us_per_connection: Option<Spread>,
+    pub memory_peak_bytes: Option<Spread>,
+    pub memory_kernel_bytes: Option<Spread>,
+    pub processes_max: Option<Spread>,
+    pub threads_max: Option<Spread>,
+    pub context_switches_per_message: Option<Spread>,
+    /// Of the target's counting trials, which are the same for every workload: clients, and calls per message.
+    pub syscalls_per_message: Vec<(u32, Option<f64>)>,
+    pub fairness_jain: Option<Spread>,
+    /// Failed messages of all its trials, the invalid ones too: an error is never thrown away with its trial.
+    pub errors: u64,
+    pub messages: u64,
+    /// messages/s of every trial, for the chart.
+    pub points: Vec<Point>,
+    /// What a histogram was refused for; the percentiles are then null.
+    pub histogram_fault: Option<String>,
+}
+
+/// One trial in a chart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    pub messages_per_s: f64,
+    pub valid: bool,
+}
+
+/// messages/s of two targets, paired by round.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    pub workload: String,
+    /// The faster one by its median.
+    pub left: String,
+    pub right: String,
+    pub ratio: PairedRatio,
+    /// None where the control has too few pairs to know the noise.
+    pub claim: Option<Claim>,
+}
+
+/// A trial that is not used, and why.
+#[derive(Clone, Debug)]
+pub struct InvalidTrial {
+    pub file: String,
+    pub round: u32,
+    pub target: String,
+    pub workload: String,
+    pub attempt: u32,
+    /// One sentence each.
+    pub reasons: Vec<String>,
+    /// The gates it did not pass, as recorded.
+    pub gates: Vec<Reason>,
+}
+
+impl Results {
+    #[must_use]
+    pub fn of(suite: &Suite, stored: &[Stored]) -> Self {
+        let trials = by_pair(stored);
+        let counted = counted_syscalls(suite, stored);
+        let mut rows = Vec::new();
+        for workload in &suite.workloads {
+            let controlled = suite.control.iter().map(|target| (target, true));
+            for (target, control) in suite.targets.iter().map(|target| (target, false)).chain(controlled) {
+                let pair = Pair {
+                    target: target.clone(),
+                    workload: workload.name.clone(),
+                    control,
+                };
+                let of_pair = trials.get(&pair).map_or(&[][..], Vec::as_slice);
+                // The control visits one workload per round: where it has not been, it is not missing.
+                if !(control && of_pair.is_empty()) {
+                    let mut row = row(&pair, of_pair);
+                    row.syscalls_per_message = counted.get(target).cloned().unwrap_or_default();
+                    rows.push(row);
+                }
+            }
+        }
+        let control = suite
+            .control
+            .as_ref()
+            .map(|target| control_pairs(suite, target, &trials));
+        let floor = control.as_deref().map_or(Some(0.0), noise_floor);
+        Self {
+            comparisons: suite
+                .workloads
+                .iter()
+                .flat_map(|workload| comparisons(suite, &workload.name, &trials, floor))
+                .collect(),
+            noise_floor: control.as_ref().and(floor),
+            control_pairs: control.map(|pairs| pairs.len()),
+            rounds_done: rounds_done(suite, &trials),
+            rounds_max: suite.rounds_max,
+            // What was never begun has a row, but is no trial that went wrong.
+            trials: stored.iter().filter(|stored| is_timed(stored)).count(),
+            invalid: stored
+                .iter()
+                .filter(|stored| is_timed(stored) && !usable(&stored.measurement))
+                .map(invalid)
+                .collect(),
+            not_counted: why_not_counted(stored),
+            rows,
+        }
+    }
+
+    /// The rows of one workload.
+    pub fn of_workload<'a>(&'a self, workload: &'a str) -> impl Iterator<Item = &'a Row> {
+        self.rows.iter().filter(move |row| row.workload == workload)
+    }
+
+    /// What made trials invalid, commonest first: the gate, in how many trials, and its worst text.
+    #[must_use]
+    pub fn invalid_by_gate(&self) -> Vec<(&str, usize, &str)> {
+        let mut found: Vec<(&Reason, usize)> = Vec::new();
+        for reason in self.invalid.iter().flat_map(|trial| &trial.gates) {
+            match found.iter_mut().find(|(known, _)| known.gate == reason.gate) {
+                Some((worst, trials)) => {
+                    *trials += 1;
+                    if reason.observed > worst.observed {
+                        *worst = reason;
+                    }
+                }
+                None => found.push((reason, 1)),
+            }
+        }
+        found.sort_by_key(|(_, trials)| std::cmp::Reverse(*trials));
+        found
+            .into_iter()
+            .map(|(worst, trials)| (worst.gate.as_str(), trials, worst.text.as_str()))
+            .collect()
+    }
+
+    /// Whether some round has a valid trial of every target under every workload that it can do. A warning row, which
+    /// breaks the contract by its nature, may be invalid.
+    #[must_use]
+    pub fn has_whole_valid_round(&self, suite: &Suite, stored: &[Stored]) -> bool {
+        let trials = by_pair(stored);
+        (1..=self.rounds_done).any(|round| {
+            suite
+                .pairs_of_round(round)
+                .iter()
+                .filter(|pair| !pair.control && suite.is_measurable(pair) && !is_warning(&pair.target))
+                .all(|pair| valid_rate(&trials, pair, round).is_some())
+        })
+    }
+}
+
+/// Refuses a suite whose records were not all measured the same way; see [`Suite::check_one_mode`].
+///
+/// # Errors
+/// A usage failure that names an open and a closed workload.
+pub fn check_one_mode(suite: &Suite, stored: &[Stored]) -> Result<(), Failure> {
+    // System calls are counted in closed loops; no time of theirs stands in a table.
+    let timed = stored.iter().filter(|stored| !stored.measurement.plan.counting);
+    suite
+        .check_one_mode(timed.map(|stored| &stored.measurement.plan.workload))
+        .map_err(Failure::usage)
+}
+
+fn is_warning(target: &str) -> bool {
+    catalog::find(target).is_some_and(|row| !row.expected_failures.is_empty())
+}
+
+/// The pair that a record belongs to.
+#[must_use]
+pub fn pair_of(measurement: &Measurement) -> Pair {
+    Pair {
+        target: measurement.plan.target.clone(),
+        workload: measurement.workload.clone(),
+        control: measurement.identity.suite.as_ref().is_some_and(|place| place.control),
+    }
+}
+
+/// The round that a record belongs to; 0 for a record of no suite.
+#[must_use]
+pub fn round_of(measurement: &Measurement) -> u32 {
+    measurement.identity.suite.as_ref().map_or(0, |place| place.round)
+}
+
+/// Whether the trial counts: it ran to its end and passed the gates.
+#[must_use]
+pub fn usable(measurement: &Measurement) -> bool {
+    measurement.complete && measurement.valid
+}
+
+type Trials<'a> = BTreeMap<Pair, Vec<&'a Measurement>>;
+
+fn by_pair(stored: &[Stored]) -> Trials<'_> {
+    let mut trials = Trials::new();
+    for Stored { measurement, .. } in stored.iter().filter(|stored| !stored.measurement.plan.counting) {
+        trials.entry(pair_of(measurement)).or_default().push(measurement);
+    }
+    trials
+}
+
+fn rounds_done(suite: &Suite, trials: &Trials<'_>) -> u32 {
+    let done = |round: &u32| {
+        suite.pairs_of_round(*round).iter().all(|pair| {
+            trials
+                .get(pair)
+                .is_some_and(|trials| trials.iter().any(|trial| round_of(trial) == *round))
+        })
+    };
+    let last = trials
+        .values()
+        .flatten()
+        .map(|trial| round_of(trial))
+        .max()
+        .unwrap_or(0);
+    u32::try_from((1..=last).filter(done).count()).unwrap_or(u32::MAX)
+}
+
+fn row(pair: &Pair, trials: &[&Measurement]) -> Row {
+    let valid: Vec<&Measurement> = trials.iter().copied().filter(|trial| usable(trial)).collect();
+    let believed = !valid.is_empty();
+    let used: Vec<&Measurement> = if believed {
+        valid.clone()
+    } else {
+        trials.iter().copied().filter(|trial| trial.complete).collect()
+    };
+    let spread =
+        |figure: &dyn Fn(&Measurement) -> Option<f64>| Spread::of(used.iter().filter_map(|trial| figure(trial)));
+    let whole = |figure: &dyn Fn(&Measurement) -> Option<u64>| spread(&|trial| figure(trial).map(float));
+    let merged = |text: &dyn Fn(&Measurement) -> Option<&String>| {
+        LatencyHistogram::merged(used.iter().filter_map(|trial| text_of(trial, text)))
+            .map(|histogram| histogram.summary())
+    };
+    let response = merged(&|trial| trial.histograms.response.as_ref());
+    let connect = merged(&|trial| trial.histograms.connect.as_ref());
+    let first = trials
+        .iter()
+        .find(|trial| trial.target.model.is_some())
+        .or(trials.first());
+    let mut rounds: Vec<u32> = trials.iter().map(|trial| round_of(trial)).collect();
+    rounds.sort_unstable();
+    rounds.dedup();
+    Row {
+        workload: pair.workload.clone(),
+        target: label_of(pair, trials),
+        control: pair.control,
+        model: first.and_then(|trial| trial.target.model.clone()),
+        runtime: first.and_then(|trial| trial.target.runtime.clone()),
+        runtime_version: first.and_then(|trial| trial.target.runtime_version.clone()),
+        io_interface: first.and_then(|trial| trial.target.io_interface.clone()),
+        workers: first.and_then(|trial| trial.target.workers),
+        believed,
+        rounds_valid: valid.len(),
+        rounds_run: rounds.len(),
+        not_measured: used.is_empty().then(|| {
+            trials.last().map_or_else(
+                || "not yet run".to_string(),
+                |trial| why_not(trial).into_iter().next().unwrap_or_default(),
+            )
+        }),
+        messages_per_s: spread(&|trial| Some(trial.throughput.messages_per_s)),
+        connections_per_s: spread(&|trial| trial.throughput.connections_per_s),
+        histogram_fault: response.as_ref().err().or(connect.as_ref().err()).cloned(),
+        response: response.unwrap_or_default(),
+        connect: connect.unwrap_or_default(),
+        cpu_percent: spread(&|trial| trial.server_cost.cpu_percent),
+        cpu_percent_max: spread(&|trial| trial.server_cost.cpu_percent_max),
+        cpu_us_per_message: spread(&|trial| trial.server_cost.cpu_us_per_message),
+        cpu_us_per_connection: spread(&|trial| trial.server_cost.cpu_us_per_connection),
+        memory_peak_bytes: whole(&|trial| trial.server_cost.memory_peak_bytes),
+        memory_kernel_bytes: whole(&|trial| trial.server_cost.memory_kernel_bytes),
+        processes_max: whole(&|trial| trial.server_cost.processes_max),
+        threads_max: whole(&|trial| trial.server_cost.threads_max),
+        context_switches_per_message: spread(&|trial| trial.server_cost.context_switches_per_message),
+        syscalls_per_message: Vec::new(),
+        fairness_jain: spread(&|trial| trial.fairness_jain),
+        errors: trials.iter().map(|trial| trial.counts.errors()).sum(),
+        messages: used.iter().map(|trial| trial.counts.ok).sum(),
+        points: trials
+            .iter()
+            .filter(|trial| trial.complete)
+            .map(|trial| Point {
+                messages_per_s: trial.throughput.messages_per_s,
+                valid: trial.valid,
+            })
+            .collect(),
+    }
+}
+
+/// The name in tables: a server in a container is in another environment than one beside loadgen, and says so.
+#[must_use]
+pub fn label_of(pair: &Pair, trials: &[&Measurement]) -> String {
+    let label = pair.label();
+    if trials.iter().any(|trial| trial.target.container.is_some()) {
+        format!("{label} (container)")
+    } else {
+        label
+    }
+}
+
+fn text_of<'a>(trial: &'a Measurement, text: &dyn Fn(&'a Measurement) -> Option<&'a String>) -> Option<&'a str> {
+    text(trial).map(String::as_str)
+}
+
+/// Why a trial is not used, one sentence each.
+#[must_use]
+pub fn why_not(trial: &Measurement) -> Vec<String> {
+    let incomplete = (!trial.complete && !was_not_to_be_measured(trial)).then(|| {
+        let reason = trial.incomplete_reason.as_deref().unwrap_or("no reason was recorded");
+        format!("incomplete: {reason}")
+    });
+    incomplete
+        .into_iter()
+        // The gate says the same of an incomplete trial in other words.
+        .chain(
+            trial
+                .reasons
+                .iter()
+                .filter(|reason| reason.gate != "incomplete")
+                .map(|reason| reason.text.clone()),
+        )
+        .collect()
+}
+
+/// Whether it is a trial that was begun, and no counting one.
+fn is_timed(stored: &Stored) -> bool {
+    !was_not_to_be_measured(&stored.measurement) && !stored.measurement.plan.counting
+}
+
+/// System calls per message of each target, in the order of the suite's counting workloads; a target without any
+/// counting trial is not there.
+fn counted_syscalls(suite: &Suite, stored: &[Stored]) -> BTreeMap<String, Vec<(u32, Option<f64>)>> {
+    let mut counted: BTreeMap<String, Vec<(u32, Option<f64>)>> = BTreeMap::new();
+    for pair in suite.counting_pairs() {
+        let of_pair = |stored: &&Stored| stored.measurement.plan.counting && pair_of(&stored.measurement) == pair;
+        let Some(Stored { measurement, .. }) = stored.iter().rfind(of_pair) else {
+            continue;
+        };
+        let calls = measurement
+            .server_cost
+            .syscalls_per_message
+            .filter(|_| usable(measurement));
+        let clients = measurement.plan.workload.clients;
+        counted.entry(pair.target).or_default().push((clients, calls));
+    }
+    counted
+}
+
+fn why_not_counted(stored: &[Stored]) -> Vec<(String, String)> {
+    let mut reasons: Vec<(String, String)> = Vec::new();
+    for trial in stored.iter().map(|stored| &stored.measurement) {
+        let is_missing = trial.server_cost.syscalls_per_message.is_none() || !usable(trial);
+        let is_told = reasons.iter().any(|(target, _)| *target == trial.plan.target);
+        if trial.plan.counting && is_missing && !is_told {
+            let reason = why_not(trial)
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| trial.server_cost.syscalls_method.clone());
+            reasons.push((trial.plan.target.clone(), reason));
+        }
+    }
+    reasons
+}
+
+fn invalid(stored: &Stored) -> InvalidTrial {
+    let trial = &stored.measurement;
+    InvalidTrial {
+        file: stored.file.clone(),
+        round: round_of(trial),
+        target: label_of(&pair_of(trial), &[trial]),
+        workload: trial.workload.clone(),
+        attempt: trial.identity.suite.as_ref().map_or(1, |place| place.attempt),
+        reasons: why_not(trial),
+        gates: trial.reasons.clone(),
+    }
+}
+
+fn valid_rate(trials: &Trials<'_>, pair: &Pair, round: u32) -> Option<f64> {
+    trials
+        .get(pair)?
+        .iter()
+        .find(|trial| usable(trial) && round_of(trial) == round)
+        .map(|trial| trial.throughput.messages_per_s)
+}
+
+/// Valid figures of both in the same round.
+fn paired(trials: &Trials<'_>, left: &Pair, right: &Pair, rounds: u32) -> Vec<(f64, f64)> {
+    (1..=rounds)
+        .filter_map(|round| Some((valid_rate(trials, left, round)?, valid_rate(trials, right, round)?)))
+        .collect()
+}
+
+fn control_pairs(suite: &Suite, target: &str, trials: &Trials<'_>) -> Vec<(f64, f64)> {
+    let pair = |workload: &str, control| Pair {
+        target: target.to_string(),
+        workload: workload.to_string(),
+        control,
+    };
+    suite
+        .workloads
+        .iter()
+        .flat_map(|workload| {
+            let (once, again) = (pair(&workload.name, false), pair(&workload.name, true));
+            paired(trials, &once, &again, suite.rounds_max)
+        })
+        .collect()
+}
+
+/// All targets of a workload against each other; with more than three only neighbours in rank and both ends are told,
+/// but the correction for many comparisons counts all of them.
+fn comparisons(suite: &Suite, workload: &str, trials: &Trials<'_>, floor: Option<f64>) -> Vec<Comparison> {
+    let mut ranked: Vec<(Pair, f64)> = suite
+        .targets
+        .iter()
+        .filter_map(|target| {
+            let pair = Pair {
+                target: target.clone(),
+                workload: workload.to_string(),
+                control: false,
+            };
+            let rates = (1..=suite.rounds_max).filter_map(|round| valid_rate(trials, &pair, round));
+            let median = Spread::of(rates)?.median;
+            Some((pair, median))
+        })
+        .collect();
+    ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let mut found = Vec::new();
+    for (left, (left_pair, _)) in ranked.iter().enumerate() {
+        for (right, (right_pair, _)) in ranked.iter().enumerate().skip(left + 1) {
+            if let Some(ratio) = paired_ratio(&paired(trials, left_pair, right_pair, suite.rounds_max)) {
+                found.push((left, right, ratio));
+            }
+        }
+    }
+    let adjusted = holm(&found.iter().map(|(_, _, ratio)| ratio.p_value).collect::<Vec<_>>());
+    let few = ranked.len() <= 3;
+    found
+        .into_iter()
+        .zip(adjusted)
+        .filter(|((left, right, _), _)| few || right - left == 1 || right - left == ranked.len() - 1)
+        .map(|((left, right, ratio), adjusted_p)| Comparison {
+            workload: workload.to_string(),
+            left: label_of(&ranked[left].0, &trials[&ranked[left].0]),
+            right: label_of(&ranked[right].0, &trials[&ranked[right].0]),
+            ratio,
+            claim: floor.map(|floor| judge(&ratio, adjusted_p, floor)),
+        })
+        .collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^53")]
+fn float(number: u64) -> f64 {
+    number as f64
+}

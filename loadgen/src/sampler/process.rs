@@ -1,0 +1,393 @@
+//! Processes from /proc: who belongs to a server's tree, what each uses. Everything here may vanish while it is read;
+//! a process that does is left out.
+
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+use procfs::FromRead;
+use procfs::process::Stat;
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One line of a process table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub pid: u32,
+    pub parent: u32,
+    /// Process group.
+    pub group: i32,
+    /// `R`, `S`, `D`, `Z` ...
+    pub state: char,
+    pub threads: u64,
+    /// CPU time of the process itself, threads that ended included, cut to the clock tick (10 ms).
+    pub own_cpu_ns: u64,
+    /// The same of the children it has reaped.
+    pub reaped_cpu_ns: u64,
+    pub user_ns: u64,
+    pub system_ns: u64,
+    /// Ticks after boot; tells a process from a later one with the same id.
+    pub started_ticks: u64,
+}
+
+/// A process and all its descendants, the first process first; empty when it is gone.
+///
+/// This kernel may lack `/proc/PID/task/TID/children`, so the whole process table is walked: about 15 us a process.
+#[must_use]
+pub fn tree(root: u32) -> Vec<Entry> {
+    descendants(root, &table())
+}
+
+impl Entry {
+    /// Whether this very process exists still, and not another with its id.
+    #[must_use]
+    pub fn is_still_there(&self) -> bool {
+        entry(self.pid).is_some_and(|now| now.started_ticks == self.started_ticks)
+    }
+
+    /// Whether it has ended and waits for its parent.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+}
+
+/// All processes of a process group.
+#[must_use]
+pub fn of_group(group: u32) -> Vec<Entry> {
+    let is_member = |entry: &Entry| u32::try_from(entry.group) == Ok(group);
+    table().into_iter().filter(is_member).collect()
+}
+
+/// Every process there is.
+fn table() -> Vec<Entry> {
+    pids().filter_map(entry).collect()
+}
+
+/// Ids of all processes.
+pub(super) fn pids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// `root` and what descends from it.
+fn descendants(root: u32, table: &[Entry]) -> Vec<Entry> {
+    let mut children: HashMap<u32, Vec<&Entry>> = HashMap::new();
+    for entry in table {
+        children.entry(entry.parent).or_default().push(entry);
+    }
+    let mut found: Vec<Entry> = table.iter().filter(|entry| entry.pid == root).copied().collect();
+    let mut known: HashSet<u32> = found.iter().map(|entry| entry.pid).collect();
+    let mut next = 0;
+    while let Some(pid) = found.get(next).map(|entry| entry.pid) {
+        for child in children.get(&pid).into_iter().flatten() {
+            if known.insert(child.pid) {
+                found.push(**child);
+            }
+        }
+        next += 1;
+    }
+    found
+}
+
+/// The process table's line of one process.
+#[must_use]
+pub fn entry(pid: u32) -> Option<Entry> {
+    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The state letter of a process: `R`, `S`, `D`, `Z` ...
+#[must_use]
+pub fn state(pid: u32) -> Option<char> {
+    Some(entry(pid)?.state)
+}
+
+/// Whether there is a process with this id, dead ones not yet reaped included.
+#[must_use]
+pub fn exists(pid: u32) -> bool {
+    fs::exists(format!("/proc/{pid}")).unwrap_or(false)
+}
+
+/// CPU time of a tree: its live and dead members, and all children they have reaped.
+///
+/// `stat` counts in ticks, so a thousand short-lived children could lose a thousand times 10 ms, and a second of light
+/// load could count as nothing. The clock of a process counts nanoseconds, threads that ended included. Neither can be
+/// too high, so the higher one is taken for each process.
+#[must_use]
+pub fn tree_cpu(tree: &[Entry]) -> Duration {
+    let of_one = |entry: &Entry| entry.own_cpu_ns.max(clock_ns(entry.pid)) + entry.reaped_cpu_ns;
+    Duration::from_nanos(tree.iter().map(of_one).sum())
+}
+
+/// CPU time by the process's own clock, in nanoseconds; 0 when it is gone.
+fn clock_ns(pid: u32) -> u64 {
+    let clock = i32::try_from(pid)
+        .ok()
+        .and_then(|pid| clock_getcpuclockid(Pid::from_raw(pid)).ok());
+    let time = clock
+        .and_then(|clock| clock_gettime(clock).ok())
+        .map_or(Duration::ZERO, Duration::from);
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Proportional set size, in bytes: each shared page counts by its share. About 43 us.
+///
+/// # Errors
+/// When the process is gone or belongs to someone else.
+pub fn pss_bytes(pid: u32) -> std::io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    // An exiting process has no memory left and an empty file.
+    Ok(kib_field(&text, "Pss").unwrap_or(0))
+}
+
+/// Page tables of a process, in bytes.
+#[must_use]
+pub fn page_table_bytes(pid: u32) -> Option<u64> {
+    kib_field(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmPTE")
+}
+
+/// Highest resident memory of this process so far, in bytes.
+#[must_use]
+pub fn own_peak_bytes() -> Option<u64> {
+    kib_field(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM")
+}
+
+/// How often the threads of a process were switched out, threads that ended not included.
+#[must_use]
+pub fn context_switches(pid: u32) -> Option<ContextSwitches> {
+    let mut sum = ContextSwitches::default();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        let Ok(text) = fs::read_to_string(task.path().join("status")) else {
+            continue;
+        };
+        sum.voluntary += number_field(&text, "voluntary_ctxt_switches").unwrap_or(0);
+        sum.involuntary += number_field(&text, "nonvoluntary_ctxt_switches").unwrap_or(0);
+    }
+    Some(sum)
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContextSwitches {
+    pub voluntary: u64,
+    pub involuntary: u64,
+}
+
+/// Open descriptors of a process.
+#[must_use]
+pub fn descriptors(pid: u32) -> Option<usize> {
+    Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}
+
+/// The executable of a process; its path as it was when the file has been replaced since.
+#[must_use]
+pub fn executable(pid: u32) -> Option<PathBuf> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    match path.to_str().and_then(|path| path.strip_suffix(" (deleted)")) {
+        Some(path) => Some(path.into()),
+        None => Some(path),
+    }
+}
+
+/// The path that opens the very file a process runs, replaced or not.
+#[must_use]
+pub fn executable_link(pid: u32) -> PathBuf {
+    format!("/proc/{pid}/exe").into()
+}
+
+/// Command line of a process.
+#[must_use]
+pub fn command(pid: u32) -> Option<Vec<String>> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = bytes
+        .split(|byte| *byte == 0)
+        .map(|word| String::from_utf8_lossy(word).into_owned());
+    let mut words: Vec<String> = words.collect();
+    words.pop_if(|last| last.is_empty());
+    Some(words)
+}
+
+/// What users call a process: the file name of its executable, or the 15 letters the kernel keeps.
+#[must_use]
+pub fn name(pid: u32) -> Option<String> {
+    let of_executable = || executable(pid)?.file_name()?.to_str().map(str::to_owned);
+    let of_kernel = || {
+        Some(
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .ok()?
+                .trim_end()
+                .to_owned(),
+        )
+    };
+    of_executable().or_else(of_kernel)
+}
+
+/// Watches one process; unlike a process id, the open file never comes to mean another process.
+#[derive(Debug)]
+pub struct Watch {
+    stat: File,
+}
+
+impl Watch {
+    #[must_use]
+    pub fn new(pid: u32) -> Option<Self> {
+        let stat = File::open(format!("/proc/{pid}/stat")).ok()?;
+        Some(Self { stat })
+    }
+
+    /// Whether it runs; a dead process that nobody has reaped does not.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let mut buffer = [0; 4096];
+        let entry = self
+            .stat
+            .read_at(&mut buffer, 0)
+            .ok()
+            .and_then(|length| parse_stat(&buffer[..length]));
+        entry.is_some_and(|entry| !entry.is_dead())
+    }
+}
+
+/// CPU time and waiting time of a thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SchedTimes {
+    pub cpu_ns: u64,
+    /// Time it could have run but no CPU was free.
+    pub run_delay_ns: u64,
+}
+
+/// Of the first thread of a process; none when it is gone or the kernel does not count.
+#[must_use]
+pub fn first_thread_times(pid: u32) -> Option<SchedTimes> {
+    schedstat(&format!("/proc/{pid}/schedstat")).filter(|times| *times != SchedTimes::default())
+}
+
+pub(super) fn schedstat(path: &str) -> Option<SchedTimes> {
+    parse_schedstat(&fs::read_to_string(path).ok()?)
+}
+
+fn parse_schedstat(text: &str) -> Option<SchedTimes> {
+    let mut numbers = text.split_whitespace().map(str::parse);
+    Some(SchedTimes {
+        cpu_ns: numbers.next()?.ok()?,
+        run_delay_ns: numbers.next()?.ok()?,
+    })
+}
+
+fn parse_stat(text: &[u8]) -> Option<Entry> {
+    let stat = Stat::from_read(text).ok()?;
+    let tick_ns = 1_000_000_000 / procfs::ticks_per_second();
+    let reaped_ticks = stat.cutime.max(0).unsigned_abs() + stat.cstime.max(0).unsigned_abs();
+    Some(Entry {
+        pid: stat.pid.try_into().ok()?,
+        parent: stat.ppid.try_into().ok()?,
+        group: stat.pgrp,
+        state: stat.state,
+        threads: stat.num_threads.try_into().ok()?,
+        own_cpu_ns: (stat.utime + stat.stime) * tick_ns,
+        reaped_cpu_ns: reaped_ticks * tick_ns,
+        user_ns: (stat.utime + stat.cutime.max(0).unsigned_abs()) * tick_ns,
+        system_ns: (stat.stime + stat.cstime.max(0).unsigned_abs()) * tick_ns,
+        started_ticks: stat.starttime,
+    })
+}
+
+/// A `Name:   12 kB` line, in bytes.
+#[must_use]
+pub fn kib_field(text: &str, name: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// A `name:   12` line.
+fn number_field(text: &str, name: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &[u8] = b"10296 (fork ) server) S 1 10296 10296 0 -1 4194560 868 4106 0 0 12 34 56 78 20 0 3 0 4711 \
+        8056832 930 18446744073709551615 1 1 0 0 0 0 65536 4 65538 1 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n";
+    const STATUS: &str = "Name:\tcat\nVmHWM:\t    1616 kB\nVmPTE:\t      40 kB\nThreads:\t1\n\
+        voluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t2\n";
+    const ROLLUP: &str = "557e3d7fc000-7fffecc53000 ---p 00000000 00:00 0                          [rollup]\n\
+        Rss:                1676 kB\nPss:                 351 kB\nPss_Dirty:           112 kB\n";
+
+    fn process(pid: u32, parent: u32) -> Entry {
+        Entry {
+            pid,
+            parent,
+            ..parse_stat(STAT).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_stat_line_is_read_past_brackets_in_the_name() {
+        let entry = parse_stat(STAT).unwrap();
+        assert_eq!(
+            (entry.pid, entry.parent, entry.state, entry.threads),
+            (10296, 1, 'S', 3)
+        );
+        assert_eq!((entry.own_cpu_ns, entry.reaped_cpu_ns), (460_000_000, 1_340_000_000));
+        assert_eq!((entry.user_ns, entry.system_ns), (680_000_000, 1_120_000_000));
+        assert_eq!(entry.started_ticks, 4711);
+    }
+
+    #[test]
+    fn memory_fields_are_bytes() {
+        assert_eq!(kib_field(ROLLUP, "Pss"), Some(351 << 10));
+        assert_eq!(kib_field(STATUS, "VmPTE"), Some(40 << 10));
+        assert_eq!(kib_field(STATUS, "VmHWM"), Some(1616 << 10));
+        assert_eq!(kib_field(STATUS, "VmSwap"), None);
+    }
+
+    #[test]
+    fn voluntary_switches_are_not_the_nonvoluntary_ones() {
+        assert_eq!(number_field(STATUS, "voluntary_ctxt_switches"), Some(7));
+        assert_eq!(number_field(STATUS, "nonvoluntary_ctxt_switches"), Some(2));
+    }
+
+    #[test]
+    fn run_queue_delay_is_the_second_number() {
+        let times = parse_schedstat("113471 82294 2\n").unwrap();
+        assert_eq!((times.cpu_ns, times.run_delay_ns), (113_471, 82_294));
+        assert_eq!(parse_schedstat("0\n"), None);
+    }
+
+    #[test]
+    fn descendants_are_found_at_any_depth_and_strangers_are_not() {
+        let table = [
+            process(9, 7),
+            process(5, 1),
+            process(7, 5),
+            process(8, 1),
+            process(6, 5),
+        ];
+        let mut pids: Vec<u32> = descendants(5, &table).iter().map(|entry| entry.pid).collect();
+        assert_eq!(pids[0], 5, "the first process comes first");
+        pids.sort_unstable();
+        assert_eq!(pids, [5, 6, 7, 9]);
+        assert_eq!(descendants(4, &table), []);
+    }
+
+    #[test]
+    fn this_process_is_seen() {
+        let own = std::process::id();
+        assert!(tree(own).iter().any(|entry| entry.pid == own));
+        assert!(Watch::new(own).unwrap().is_alive());
+        assert!(pss_bytes(own).unwrap() > 0);
+        assert!(own_peak_bytes().unwrap() > 0);
+        assert_eq!(command(own).unwrap().first().cloned(), std::env::args().next());
+    }
+}

@@ -1,0 +1,673 @@
+//! One server process that loadgen started: READY, signals, STATS, exit, and nothing left behind.
+
+use super::launch;
+use crate::sampler::Cgroup;
+use crate::sampler::process::{self, Entry, Watch};
+use crate::sampler::syscalls::{self, SyscallCounter};
+use echo_contract::ready::Ready;
+use echo_contract::stats::Stats;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+use std::collections::{HashSet, VecDeque};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longest wait for READY, and how much longer for each worker: a pool forks all of them first.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+const READY_LIMIT_PER_WORKER: Duration = Duration::from_millis(20);
+/// How often a wait looks again.
+const POLL: Duration = Duration::from_millis(1);
+/// A server prints less than this to stderr; of one that prints more the end is kept.
+const STDERR_KEPT_BYTES: usize = 256 << 10;
+
+/// How to start a server.
+#[derive(Debug)]
+pub(super) struct Launch<'a> {
+    /// loadgen's executable, see [`launch`].
+    pub(super) launcher: &'a Path,
+    pub(super) binary: &'a Path,
+    pub(super) arguments: &'a [String],
+    /// RLIMIT_NOFILE, soft and hard; none leaves it alone.
+    pub(super) nofile: Option<u64>,
+    /// Catalog name that READY must carry.
+    pub(super) target: &'a str,
+    /// `--workers`, where it is given: more of them take longer to be ready.
+    pub(super) workers: Option<u32>,
+    /// Whether its system calls are counted.
+    pub(super) counts_syscalls: bool,
+}
+
+/// A server process; dropping it kills the whole tree and reaps it.
+#[derive(Debug)]
+pub(super) struct Running {
+    child: Child,
+    pid: Pid,
+    ready: Ready,
+    /// Why there is no cgroup, or the group that holds the server.
+    cgroup: Result<Arc<Cgroup>, String>,
+    stdout: Receiver<String>,
+    stderr: Arc<Mutex<VecDeque<u8>>>,
+    ended: Option<Ended>,
+    /// Why system calls are not counted, or what counts them.
+    syscalls: Result<Arc<SyscallCounter>, String>,
+    /// Without a group: what was left of the server's process group when its first process ended.
+    orphans: Vec<Entry>,
+}
+
+/// How a server ended.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    pub(super) stats: Option<Stats>,
+    pub(super) usage: Usage,
+}
+
+/// What a server used in its whole life, the launcher's first millisecond and all reaped children included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub user: Duration,
+    pub system: Duration,
+    pub context_switches_voluntary: u64,
+    pub context_switches_involuntary: u64,
+}
+
+impl Running {
+    /// Starts a server in a fresh group, or in none for the reason given, and returns when it printed READY.
+    ///
+    /// # Errors
+    /// What went wrong, with the server's stderr.
+    pub(super) fn start(launch: &Launch<'_>, cgroup: Result<Cgroup, String>) -> Result<Self, String> {
+        let directories = cgroup.iter().flat_map(Cgroup::directories);
+        let mut command = launch::command(
+            launch.launcher,
+            directories,
+            launch.nofile,
+            launch.counts_syscalls,
+            launch.binary,
+            launch.arguments,
+        );
+        let stdin = if launch.counts_syscalls {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C is for loadgen, which stops the server in its own time.
+            .process_group(0);
+        let mut child = spawn_on_lasting_thread(command)
+            .map_err(|error| format!("{} cannot be run: {error}", launch.launcher.display()))?;
+        // Without a pipe the channel is closed at once, and waiting for READY says so.
+        let stdout = child.stdout.take().map_or_else(|| mpsc::channel().1, read_lines);
+        let stderr = child.stderr.take().map(keep_end).unwrap_or_default();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        // The launcher waits for the end of its stdin: it has one thread, no child, and is not the server yet.
+        let syscalls = if launch.counts_syscalls {
+            SyscallCounter::of_new_process(child.id()).map(Arc::new)
+        } else {
+            Err(syscalls::NOT_ASKED.to_owned())
+        };
+        drop(child.stdin.take());
+        let mut starting = Starting {
+            pid,
+            child: Some(child),
+            cgroup,
+            stderr: Arc::clone(&stderr),
+        };
+        let ready = starting.await_ready(&stdout, launch)?;
+        let pid_number = pid.as_raw().cast_unsigned();
+        if ready.pid != pid_number && !starting.processes().contains(&ready.pid) {
+            return Err(format!(
+                "READY names process {}, but process {pid} was started",
+                ready.pid
+            ));
+        }
+        let (child, cgroup) = starting.take().ok_or("the server is gone")?;
+        let cgroup = cgroup.and_then(|group| group.keep_joined(pid_number)).map(Arc::new);
+        Ok(Self {
+            child,
+            pid,
+            ready,
+            cgroup,
+            stdout,
+            stderr,
+            ended: None,
+            syscalls,
+            orphans: Vec::new(),
+        })
+    }
+
+    pub(super) fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The server's group, or why there is none.
+    pub(super) fn cgroup(&self) -> Result<&Arc<Cgroup>, &str> {
+        self.cgroup.as_ref().map_err(String::as_str)
+    }
+
+    /// What counts its system calls, or why nothing does.
+    pub(super) fn syscalls(&self) -> Result<&Arc<SyscallCounter>, &str> {
+        self.syscalls.as_ref().map_err(String::as_str)
+    }
+
+    /// What the server wrote to stderr, its end if that was much.
+    pub(super) fn stderr(&self) -> String {
+        text_of(&self.stderr)
+    }
+
+    /// Whether it runs. One system call.
+    pub(super) fn is_alive(&self) -> bool {
+        self.ended.is_none() && is_running(self.pid)
+    }
+
+    /// Sends a signal to the first process.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        if self.ended.is_some() {
+            return Err(io::ErrorKind::NotFound.into()); // its id may be someone else's by now
+        }
+        Ok(kill(self.pid, signal)?)
+    }
+
+    /// Waits for the exit; none when `limit` ran out first.
+    ///
+    /// # Errors
+    /// When the process cannot be waited for.
+    pub(super) fn wait(&mut self, limit: Duration) -> io::Result<Option<Ended>> {
+        let deadline = Instant::now() + limit;
+        while self.is_alive() {
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            thread::sleep(POLL);
+        }
+        if self.ended.is_none() {
+            // Once it is reaped, its id may come to mean another process, and its group's with it.
+            if self.cgroup.is_err() {
+                self.orphans = process::of_group(self.pid());
+            }
+            let (status, usage) = reap(&mut self.child)?;
+            let stats = self.last_stats();
+            self.ended = Some(Ended { status, stats, usage });
+        }
+        Ok(self.ended.clone())
+    }
+
+    /// Live processes of the server: those in its cgroup, else its tree, or what was left of it.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        match &self.cgroup {
+            Ok(group) => group.processes(),
+            Err(_) if self.ended.is_none() => tree_of(self.pid),
+            Err(_) => self
+                .orphans
+                .iter()
+                .filter(|orphan| orphan.is_still_there())
+                .map(|orphan| orphan.pid)
+                .collect(),
+        }
+    }
+
+    /// Kills what is left of the server until nothing is, and removes its group; how many processes that were.
+    pub(super) fn kill_rest(&mut self) -> usize {
+        let killed = kill_all(|| self.processes());
+        let _ = self.wait(Duration::from_secs(5));
+        if let Ok(group) = &self.cgroup {
+            group.remove(Duration::from_secs(2));
+        }
+        killed
+    }
+
+    /// The STATS line, which a server prints before it exits.
+    fn last_stats(&self) -> Option<Stats> {
+        // The reader may be a moment behind. A child that was left behind keeps the pipe open, hence the limit.
+        let deadline = Instant::now() + Duration::from_millis(500);
+        let mut stats = None;
+        while let Ok(line) = self
+            .stdout
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            stats = Stats::from_line(&line).ok().or(stats);
+            if stats.is_some() {
+                break;
+            }
+        }
+        stats
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill_rest();
+    }
+}
+
+/// A process that has not said READY; dropping it kills and reaps it.
+struct Starting {
+    child: Option<Child>,
+    pid: Pid,
+    cgroup: Result<Cgroup, String>,
+    stderr: Arc<Mutex<VecDeque<u8>>>,
+}
+
+impl Starting {
+    fn await_ready(&mut self, lines: &Receiver<String>, launch: &Launch<'_>) -> Result<Ready, String> {
+        let target = launch.target;
+        let limit = READY_LIMIT + READY_LIMIT_PER_WORKER * launch.workers.unwrap_or(0);
+        let deadline = Instant::now() + limit;
+        let line = loop {
+            match lines.recv_timeout(Duration::from_millis(10)) {
+                Ok(line) => break line,
+                Err(RecvTimeoutError::Timeout) if !is_running(self.pid) => return Err(self.early_exit()),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.early_exit()),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(self.with_stderr(format!("it printed no READY line within {} s", limit.as_secs())));
+                }
+            }
+        };
+        let ready = Ready::from_line(&line)
+            .map_err(|error| self.with_stderr(format!("its first line is not READY ({error}): {line}")))?;
+        if ready.target != target {
+            return Err(format!("it says it is `{}`, not `{target}`", ready.target));
+        }
+        Ok(ready)
+    }
+
+    /// What a server that said READY goes on with.
+    fn take(mut self) -> Option<(Child, Result<Cgroup, String>)> {
+        let cgroup = std::mem::replace(&mut self.cgroup, Err(String::new()));
+        Some((self.child.take()?, cgroup))
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let of_group = self.cgroup.as_ref().map_or_else(|_| Vec::new(), Cgroup::processes);
+        // The group is empty also when joining it was not permitted.
+        if of_group.is_empty() {
+            tree_of(self.pid)
+        } else {
+            of_group
+        }
+    }
+
+    fn early_exit(&mut self) -> String {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while is_running(self.pid) && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        let how = match self.child.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => format!("it ended before READY ({status})"),
+            _ => "it closed its stdout before READY".to_owned(),
+        };
+        // Its last words are on their way through the reader thread.
+        thread::sleep(Duration::from_millis(50));
+        self.with_stderr(how)
+    }
+
+    fn with_stderr(&self, text: String) -> String {
+        match text_of(&self.stderr).trim_end() {
+            "" => text,
+            stderr => format!("{text}:\n{stderr}"),
+        }
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        kill_all(|| self.processes());
+        let _ = reap(&mut child);
+        if let Ok(group) = &self.cgroup {
+            group.remove(Duration::from_secs(2));
+        }
+    }
+}
+
+/// Kills these processes until none is left; how many that were.
+fn kill_all(processes: impl Fn() -> Vec<u32>) -> usize {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut killed = HashSet::new();
+    loop {
+        // Without a group, children are only found while their parent lives: so all are listed before any is killed.
+        let alive: Vec<u32> = processes().into_iter().filter(|pid| is_unfinished(*pid)).collect();
+        if alive.is_empty() || Instant::now() >= deadline {
+            return killed.len();
+        }
+        for pid in alive {
+            let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+            killed.insert(pid);
+        }
+        thread::sleep(POLL);
+    }
+}
+
+fn tree_of(pid: Pid) -> Vec<u32> {
+    process::tree(pid.as_raw().cast_unsigned())
+        .iter()
+        .map(|entry| entry.pid)
+        .collect()
+}
+
+/// Starts a process from a thread that lives as long as loadgen does: PR_SET_PDEATHSIG fires when the *thread* ends that
+/// started the process, not when the whole process does.
+fn spawn_on_lasting_thread(mut command: Command) -> io::Result<Child> {
+    type Job = Box<dyn FnOnce() + Send>;
+    static JOBS: OnceLock<mpsc::Sender<Job>> = OnceLock::new();
+    let jobs = JOBS.get_or_init(|| {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        // When no thread can be had the channel is closed, and the send below says so.
+        let _ = thread::Builder::new()
+            .name("spawner".into())
+            .spawn(move || jobs.iter().for_each(|job| job()));
+        sender
+    });
+    let (reply, result) = mpsc::channel();
+    let job = Box::new(move || {
+        let _ = reply.send(command.spawn());
+    });
+    let no_thread = || io::Error::other("no thread to start it from");
+    jobs.send(job).map_err(|_| no_thread())?;
+    result.recv().map_err(|_| no_thread())?
+}
+
+/// Whether a child of ours runs; a dead one stays for [`reap`].
+fn is_running(pid: Pid) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive))
+}
+
+/// Whether a process has still to be killed: dead ones wait for their parent only.
+fn is_unfinished(pid: u32) -> bool {
+    Watch::new(pid).is_some_and(|watch| watch.is_alive())
+}
+
+/// Waits for a child and tells what it and the children it had reaped used.
+///
+/// The kernel adds a child's usage to RUSAGE_CHILDREN when it is reaped; the lock keeps other servers of this process
+/// out of the difference. (`wait4` would tell directly, but has no safe wrapper.)
+fn reap(child: &mut Child) -> io::Result<(ExitStatus, Usage)> {
+    static REAPING: Mutex<()> = Mutex::new(());
+    let _alone = lock(&REAPING);
+    let before = usage_of_children()?;
+    let status = child.wait()?;
+    let after = usage_of_children()?;
+    let usage = Usage {
+        user: after.user.saturating_sub(before.user),
+        system: after.system.saturating_sub(before.system),
+        context_switches_voluntary: after.context_switches_voluntary - before.context_switches_voluntary,
+        context_switches_involuntary: after.context_switches_involuntary - before.context_switches_involuntary,
+    };
+    Ok((status, usage))
+}
+
+fn usage_of_children() -> io::Result<Usage> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let time = |value: nix::sys::time::TimeVal| {
+        let seconds = u64::try_from(value.tv_sec()).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(value.tv_usec()).unwrap_or(0))
+    };
+    Ok(Usage {
+        user: time(usage.user_time()),
+        system: time(usage.system_time()),
+        context_switches_voluntary: u64::try_from(usage.voluntary_context_switches()).unwrap_or(0),
+        context_switches_involuntary: u64::try_from(usage.involuntary_context_switches()).unwrap_or(0),
+    })
+}
+
+/// Lines of stdout as they come; closed at its end.
+fn read_lines(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    let read = move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    };
+    // Without a thread the channel closes and the start fails with "closed its stdout".
+    let _ = thread::Builder::new().name("server-stdout".into()).spawn(read);
+    lines
+}
+
+/// Reads stderr to its end, so that the server never blocks on it, and keeps the last part.
+fn keep_end(mut stderr: ChildStderr) -> Arc<Mutex<VecDeque<u8>>> {
+    let kept = Arc::new(Mutex::new(VecDeque::new()));
+    let end = Arc::clone(&kept);
+    let read = move || {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = stderr.read(&mut buffer) {
+            let mut end = lock(&end);
+            end.extend(&buffer[..length]);
+            let surplus = end.len().saturating_sub(STDERR_KEPT_BYTES);
+            end.drain(..surplus);
+        }
+    };
+    let _ = thread::Builder::new().name("server-stderr".into()).spawn(read);
+    kept
+}
+
+fn text_of(stderr: &Mutex<VecDeque<u8>>) -> String {
+    let bytes: Vec<u8> = lock(stderr).iter().copied().collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A lock whose holder panicked guards data that is whole all the same.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `exited with 69`, `was ended by signal 9`.
+pub(super) fn how_ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with {code}"),
+        (None, Some(signal)) => {
+            let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.to_string());
+            format!("was ended by {name}")
+        }
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::build;
+
+    /// READY of a shell script that stands in for a server; `$$` becomes its process id.
+    fn ready_line(target: &str) -> String {
+        format!(
+            r#"{{\"event\":\"ready\",\"target\":\"{target}\",\"pid\":$$,\"address\":\"127.0.0.1:1\",\"model\":\"fork\",\"runtime\":\"sh\",\"runtime_version\":\"1\",\"io_interface\":\"blocking\",\"accept_model\":\"none\",\"workers\":1,\"buffer_bytes\":1,\"backlog\":1,\"congestion_control\":\"cubic\",\"nodelay\":true,\"max_connections\":null,\"idle_timeout_ms\":null,\"drain_timeout_ms\":0,\"work_ns\":0,\"work_source\":null,\"cpus\":null,\"nofile\":1}}"#
+        )
+    }
+
+    fn start_with(script: &str, nofile: Option<u64>, cgroup: Result<Cgroup, String>) -> Result<Running, String> {
+        let directory = build::server_directory(false).unwrap();
+        let launch = Launch {
+            launcher: &build::loadgen_executable(&directory).unwrap(),
+            binary: Path::new("/bin/sh"),
+            arguments: &["-c".into(), script.into()],
+            nofile,
+            target: "stand-in",
+            workers: None,
+            counts_syscalls: false,
+        };
+        Running::start(&launch, cgroup)
+    }
+
+    fn start(script: &str) -> Result<Running, String> {
+        start_with(script, None, Cgroup::create())
+    }
+
+    /// A script that says READY, then does `rest`.
+    fn server(rest: &str) -> Running {
+        start(&format!("echo \"{}\"; {rest}", ready_line("stand-in"))).unwrap()
+    }
+
+    const IDLE: &str = "while :; do sleep 0.02; done";
+
+    fn is_gone(pid: u32) -> bool {
+        !is_unfinished(pid)
+    }
+
+    #[test]
+    fn stats_exit_and_usage_come_from_the_server_and_its_children() {
+        let stats = Stats {
+            accepted: 7,
+            ..Stats::default()
+        };
+        let line = stats.to_line().replace('"', "\\\"");
+        let work = "n=0; while [ $n -lt 60000 ]; do n=$((n+1)); done";
+        let mut server = server(&format!("trap 'echo \"{line}\"; exit 0' TERM; sh -c '{work}'; {IDLE}"));
+        // The child has been reaped once another has come.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while process::tree(server.pid()).iter().all(|entry| entry.reaped_cpu_ns == 0) && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        server.signal(Signal::SIGTERM).unwrap();
+        let ended = server.wait(Duration::from_secs(5)).unwrap().unwrap();
+        assert!(ended.status.success());
+        assert_eq!(ended.stats, Some(stats));
+        assert!(
+            ended.usage.user + ended.usage.system >= Duration::from_millis(10),
+            "{ended:?}"
+        );
+        assert!(ended.usage.context_switches_voluntary > 0);
+        assert!(!server.is_alive());
+        assert!(server.signal(Signal::SIGTERM).is_err(), "its id may be another's now");
+        assert_eq!(server.kill_rest(), 0);
+    }
+
+    #[test]
+    fn an_early_exit_shows_code_and_stderr() {
+        let error = start("echo io_uring is not permitted here >&2; exit 69").unwrap_err();
+        assert!(error.contains("ended before READY") && error.contains("69"), "{error}");
+        assert!(error.ends_with("io_uring is not permitted here"), "{error}");
+    }
+
+    #[test]
+    fn a_binary_that_cannot_be_run_is_named() {
+        let directory = build::server_directory(false).unwrap();
+        let launch = Launch {
+            launcher: &build::loadgen_executable(&directory).unwrap(),
+            binary: Path::new("/nowhere/server"),
+            arguments: &[],
+            nofile: None,
+            target: "stand-in",
+            workers: None,
+            counts_syscalls: false,
+        };
+        let error = Running::start(&launch, Cgroup::create());
+        assert!(error.unwrap_err().contains("/nowhere/server cannot be run"));
+    }
+
+    #[test]
+    fn a_first_line_that_is_not_ready_is_shown() {
+        let error = start("echo listening; sleep 60").unwrap_err();
+        assert!(error.contains("not READY") && error.contains("listening"), "{error}");
+    }
+
+    #[test]
+    fn ready_of_another_target_or_process_is_refused() {
+        let error = start(&format!("echo \"{}\"; sleep 60", ready_line("other"))).unwrap_err();
+        assert_eq!(error, "it says it is `other`, not `stand-in`");
+        let stranger = ready_line("stand-in").replace("$$", "1");
+        let error = start(&format!("echo \"{stranger}\"; sleep 60")).unwrap_err();
+        assert!(error.starts_with("READY names process 1, but process "), "{error}");
+    }
+
+    #[test]
+    fn ready_may_come_from_a_child() {
+        // As with a wrapper script: `$$` of the inner shell.
+        let inner = format!("echo \"{}\"; sleep 60", ready_line("stand-in")).replace('\'', "");
+        let server = start(&format!("sh -c '{inner}' & wait")).unwrap();
+        assert_ne!(server.ready().pid, server.pid());
+    }
+
+    #[test]
+    fn what_ignores_sigterm_is_killed_with_all_its_children() {
+        let ready = ready_line("stand-in");
+        let mut server = start(&format!("trap '' TERM; sleep 60 & sleep 60 & echo \"{ready}\"; {IDLE}")).unwrap();
+        server.signal(Signal::SIGTERM).unwrap();
+        assert!(server.wait(Duration::from_millis(50)).unwrap().is_none());
+        let processes = server.processes();
+        assert!(processes.len() >= 3, "{processes:?}");
+        assert!(server.kill_rest() >= 3);
+        assert!(processes.into_iter().all(is_gone));
+        assert_eq!(server.wait(Duration::ZERO).unwrap().unwrap().status.signal(), Some(9));
+    }
+
+    #[test]
+    fn dropping_a_server_leaves_no_process_and_no_cgroup() {
+        let server = server("sleep 60 & sleep 60 & wait");
+        let processes = server.processes();
+        let directories: Vec<_> = server
+            .cgroup()
+            .into_iter()
+            .flat_map(|group| group.directories())
+            .collect();
+        let directories: Vec<_> = directories.into_iter().map(Path::to_owned).collect();
+        drop(server);
+        assert!(processes.into_iter().all(is_gone));
+        assert!(
+            directories.iter().all(|directory| !directory.exists()),
+            "{directories:?}"
+        );
+    }
+
+    #[test]
+    fn death_is_seen_at_once_and_the_exit_can_still_be_read() {
+        let mut server = server(IDLE);
+        assert!(server.is_alive());
+        server.signal(Signal::SIGKILL).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while server.is_alive() && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        assert!(!server.is_alive());
+        let ended = server.wait(Duration::ZERO).unwrap().unwrap();
+        assert_eq!(how_ended(ended.status), "was ended by SIGKILL");
+    }
+
+    #[test]
+    fn a_descriptor_limit_holds_for_the_server() {
+        let script = format!("echo \"{}\"; ulimit -n >&2; {IDLE}", ready_line("stand-in"));
+        let server = start_with(&script, Some(123), Cgroup::create()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while server.stderr().is_empty() && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        assert_eq!(server.stderr(), "123\n");
+    }
+
+    #[test]
+    fn without_a_cgroup_children_that_outlive_the_server_are_killed_too() {
+        let script = format!(
+            "sleep 60 & sleep 60 & echo \"{}\"; trap 'exit 0' TERM; {IDLE}",
+            ready_line("stand-in")
+        );
+        let mut server = start_with(&script, None, Err("none here".into())).unwrap();
+        assert_eq!(server.cgroup().err(), Some("none here"));
+        let processes = server.processes();
+        thread::sleep(Duration::from_millis(50)); // the trap is set
+        server.signal(Signal::SIGTERM).unwrap();
+        assert!(server.wait(Duration::from_secs(5)).unwrap().unwrap().status.success());
+        assert!(server.kill_rest() >= 2);
+        assert!(processes.len() >= 3 && processes.into_iter().all(is_gone));
+    }
+}

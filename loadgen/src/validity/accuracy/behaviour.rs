@@ -1,0 +1,144 @@
+//! What the truth server does: known to both ends, so that expected times are computed, not measured.
+
+use serde::{Deserialize, Serialize};
+
+/// All that makes its answers differ from those of a perfect echo.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Behaviour {
+    /// Length of every message; the server counts frames of this length and answers whole ones only.
+    pub frame_bytes: u64,
+    pub service: Service,
+    pub freeze: Option<Freeze>,
+    pub faults: Vec<Fault>,
+    /// Numbers of accepted connections, from 0, that are reset at once.
+    pub reset_at_accept: Vec<u64>,
+}
+
+impl Behaviour {
+    /// A perfect echo.
+    #[must_use]
+    pub fn echo(frame_bytes: u64) -> Self {
+        Self {
+            frame_bytes,
+            service: Service::None,
+            freeze: None,
+            faults: Vec::new(),
+            reset_at_accept: Vec::new(),
+        }
+    }
+
+    /// What befalls this frame.
+    #[must_use]
+    pub fn misdeed(&self, frame: u64) -> Option<Misdeed> {
+        self.faults
+            .iter()
+            .find(|fault| fault.frame == frame)
+            .map(|fault| fault.misdeed)
+    }
+}
+
+/// Time that the server works on one frame, frames one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Service {
+    None,
+    Constant { ns: u64 },
+    Exponential { mean_ns: u64, seed: u64 },
+}
+
+impl Service {
+    /// Of the frame with this number, from 0, over all connections in order of arrival. Depends on nothing else.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "at most 37 means, far below 2^53 nanoseconds"
+    )]
+    pub fn of_frame(&self, frame: u64) -> u64 {
+        match *self {
+            Self::None => 0,
+            Self::Constant { ns } => ns,
+            Self::Exponential { mean_ns, seed } => (-open_unit(seed, frame).ln() * mean_ns as f64) as u64,
+        }
+    }
+}
+
+/// The server does nothing from every multiple of the period on, by the monotonic clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    pub length_ns: u64,
+    pub period_ns: u64,
+}
+
+impl Freeze {
+    /// Begin and end of the freeze that this moment lies in.
+    #[must_use]
+    pub fn at(&self, now_ns: u64) -> Option<(u64, u64)> {
+        let begin = now_ns - now_ns % self.period_ns;
+        (now_ns < begin + self.length_ns).then_some((begin, begin + self.length_ns))
+    }
+}
+
+/// One frame that is not echoed as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Number of the frame, from 0, over all connections in order of arrival.
+    pub frame: u64,
+    pub misdeed: Misdeed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Misdeed {
+    /// One byte of the echo is changed.
+    Corrupt,
+    /// Half the echo, then FIN.
+    Truncate,
+    /// The connection is reset.
+    Reset,
+    /// No echo of this frame, ever; the connection stays.
+    Swallow,
+}
+
+/// A number in (0, 1] by the finaliser of SplitMix64 (Steele, Lea, Flood, 2014).
+#[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+fn open_unit(seed: u64, index: u64) -> f64 {
+    let mut z = seed
+        .wrapping_mul(0xd134_2543_de82_ef95)
+        .wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    ((z >> 11) + 1) as f64 / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponential_service_times_have_their_mean_and_their_tail() {
+        let service = Service::Exponential {
+            mean_ns: 1_000_000,
+            seed: 7,
+        };
+        let drawn: Vec<u64> = (0..100_000).map(|frame| service.of_frame(frame)).collect();
+        let mean_ns = drawn.iter().sum::<u64>() / 100_000;
+        assert!(mean_ns.abs_diff(1_000_000) < 15_000, "{mean_ns}");
+        // P(S > 2 means) = e^-2 = 13.5 %.
+        let beyond = drawn.iter().filter(|&&ns| ns > 2_000_000).count();
+        assert!(beyond.abs_diff(13_534) < 500, "{beyond}");
+        assert_eq!(drawn[17], service.of_frame(17));
+    }
+
+    #[test]
+    fn a_freeze_begins_at_every_multiple_of_its_period() {
+        let freeze = Freeze {
+            length_ns: 100,
+            period_ns: 1000,
+        };
+        assert_eq!(freeze.at(2_000), Some((2_000, 2_100)));
+        assert_eq!(freeze.at(2_099), Some((2_000, 2_100)));
+        assert_eq!(freeze.at(2_100), None);
+        assert_eq!(freeze.at(2_999), None);
+    }
+}

@@ -1,0 +1,436 @@
+//! May a measurement be believed? Each gate compares one figure of the record with its limit. Pure: reads no clock and no file.
+//!
+//! Limits and reasons: METHODOLOGY, "When a trial is invalid".
+
+use super::invariants;
+use crate::measurement::record::{Latency, Measurement, Origin, Reason, SteadyClass};
+use crate::plan::{Arrivals, pool};
+use statrs::distribution::{ChiSquared, ContinuousCDF};
+
+/// CPU time of others on the CPUs of the trial, percent of one CPU.
+pub const FOREIGN_CPU_PERCENT: f64 = 3.0;
+/// Where the CPU time of others is not known: share of the time in which some task waited for a CPU, in percent.
+const PRESSURE_PERCENT: f64 = 10.0;
+/// Time that a worker thread waited for its CPU, percent of the measured phase. In a closed loop a client that waits a
+/// little presses a little less; in an open loop it sends late.
+const RUN_QUEUE_DELAY_PERCENT_CLOSED: f64 = 10.0;
+const RUN_QUEUE_DELAY_PERCENT_OPEN: f64 = 2.0;
+/// Above this share of its CPU a worker thread, not the server, sets the pace.
+const CLIENT_BOUND_PERCENT: f64 = 80.0;
+/// Share of a response percentile that the send lag at the same percentile may be.
+const SEND_LAG_SHARE: f64 = 0.10;
+/// Send lags shorter than this take a percentile away but do not make the trial invalid: they are the generator's
+/// ordinary precision beside a fast server.
+const SEND_LAG_NS: u64 = 1_000_000;
+/// Fewest windows, and messages in one on average, of which it is told whether they are Poisson distributed.
+const ARRIVAL_WINDOWS: usize = 20;
+const ARRIVALS_PER_WINDOW: f64 = 5.0;
+/// Below this probability by chance they are not.
+const ARRIVALS_P: f64 = 1e-6;
+/// Longest window of 100 ms: a longer one means that loadgen itself stood still.
+const WINDOW_S: f64 = 0.2;
+
+/// What the gates need beside the record.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Bytes that came when nothing was outstanding.
+    pub surplus_bytes: u64,
+    /// Failed attempts to connect that are this machine's fault.
+    pub local_failures: u64,
+    /// Settings of the machine that did not stay as they were, one phrase each.
+    pub environment_changes: Vec<String>,
+}
+
+/// The gates that the measurement does not pass.
+#[must_use]
+pub fn judge(measurement: &Measurement, evidence: &Evidence) -> Vec<Reason> {
+    let mut gates = Gates::default();
+    completeness(measurement, evidence, &mut gates);
+    network(measurement, &mut gates);
+    // A counting trial times nothing, so what spoils times does not spoil it.
+    if !measurement.plan.counting {
+        load(measurement, &mut gates);
+        sending(measurement, &mut gates);
+        arrivals(measurement, &mut gates);
+        constancy(measurement, evidence, &mut gates);
+    }
+    gates.reasons.extend(invariants::violations(measurement));
+    gates.reasons
+}
+
+/// Longest time that a worker thread may wait for its CPU, in percent.
+#[must_use]
+pub fn run_queue_delay_limit(measurement: &Measurement) -> f64 {
+    if is_open_loop(measurement) {
+        RUN_QUEUE_DELAY_PERCENT_OPEN
+    } else {
+        RUN_QUEUE_DELAY_PERCENT_CLOSED
+    }
+}
+
+#[derive(Default)]
+struct Gates {
+    reasons: Vec<Reason>,
+}
+
+impl Gates {
+    /// A figure that could not be had passes.
+    fn limit(&mut self, gate: &str, observed: Option<f64>, limit: f64, text: impl FnOnce(f64) -> String) {
+        if let Some(observed) = observed.filter(|&observed| observed > limit) {
+            self.reasons.push(Reason {
+                gate: gate.to_string(),
+                observed,
+                limit,
+                text: text(observed),
+            });
+        }
+    }
+
+    fn none_of(&mut self, gate: &str, observed: u64, text: impl FnOnce(u64) -> String) {
+        self.limit(gate, Some(as_figure(observed)), 0.0, |_| text(observed));
+    }
+}
+
+/// Was the workload done as it was asked for?
+fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gates) {
+    let (counts, connections) = (&measurement.counts, &measurement.connections);
+    gates.none_of("incomplete", u64::from(!measurement.complete), |_| {
+        format!(
+            "the trial did not run to its end: {}",
+            measurement.incomplete_reason.as_deref().unwrap_or("unknown")
+        )
+    });
+    gates.none_of(
+        "connections",
+        connections.asked.saturating_sub(connections.reached),
+        |_| {
+            format!(
+                "{} of {} clients were connected and served at the same time",
+                connections.reached, connections.asked
+            )
+        },
+    );
+    gates.none_of(
+        "payload",
+        counts.corrupted + u64::from(evidence.surplus_bytes > 0),
+        |_| {
+            format!(
+                "{} echoes came back corrupted, {} bytes came unasked",
+                counts.corrupted, evidence.surplus_bytes
+            )
+        },
+    );
+    gates.none_of("local_failures", evidence.local_failures, |observed| {
+        format!(
+            "{observed} connections failed on this machine's own limits (source ports, descriptors): use fewer clients or \
+             more --source-addresses"
+        )
+    });
+    gates.none_of("dropped", counts.dropped, |observed| {
+        format!("{observed} planned messages were never sent: the generator could not keep the plan")
+    });
+}
+
+/// Did the kernel carry all segments at once?
+fn network(measurement: &Measurement, gates: &mut Gates) {
+    let Some(network) = &measurement.network else {
+        return;
+    };
+    gates.none_of("listen_overflows", network.listen_drops, |observed| {
+        format!(
+            "the kernel dropped {observed} connection attempts at a full accept queue; each waits a second for its \
+             retry: raise the server's backlog and net.core.somaxconn"
+        )
+    });
+    gates.none_of("backlog_drops", network.backlog_drops, |observed| {
+        format!("the kernel dropped {observed} TCP segments because a socket's backlog was full")
+    });
+    // A timer that runs out sends a segment again, so both tell of the same loss.
+    gates.none_of("retransmits", network.retransmits.max(network.timeouts), |_| {
+        format!(
+            "{} TCP segments were sent again on this machine and {} timers ran out: the network lost data or was too busy",
+            network.retransmits, network.timeouts
+        )
+    });
+}
+
+/// Did others, or the trial's own crowding, take CPU time away?
+fn load(measurement: &Measurement, gates: &mut Gates) {
+    let cost = &measurement.loadgen_cost;
+    match cost.foreign_cpu_percent_max {
+        Some(foreign) => gates.limit("foreign_load", Some(foreign), FOREIGN_CPU_PERCENT, |observed| {
+            format!(
+                "other programs used {observed:.1} % of a CPU (limit {FOREIGN_CPU_PERCENT} %): close them, run again"
+            )
+        }),
+        None => gates.limit(
+            "foreign_load",
+            cost.cpu_pressure_percent.filter(|_| is_uncrowded(measurement)),
+            PRESSURE_PERCENT,
+            |observed| {
+                format!(
+                    "some program waited for a CPU {observed:.1} % of the time (limit {PRESSURE_PERCENT} %), and neither \
+                     server nor loadgen has more threads than CPUs: close other programs, run again"
+                )
+            },
+        ),
+    }
+    let limit = run_queue_delay_limit(measurement);
+    gates.limit("run_queue_delay", cost.run_queue_delay_percent_max, limit, |observed| {
+        format!(
+            "a loadgen thread waited {observed:.1} % of the time for its CPU (limit {limit} %): \
+                 give loadgen CPUs of its own (--pin), run again"
+        )
+    });
+}
+
+/// Whether none of the trial's own threads has to wait for another of them, as far as that is known.
+fn is_uncrowded(measurement: &Measurement) -> bool {
+    let placement = &measurement.plan.placement;
+    let fits = |threads: u64, cpus: &[usize]| !cpus.is_empty() && threads <= cpus.len() as u64;
+    let server = measurement.server_cost.threads_max.unwrap_or(u64::MAX);
+    !placement.shared
+        && fits(server, &placement.server_cpus)
+        && fits(u64::from(measurement.plan.threads), &placement.loadgen_cpus)
+}
+
+/// Did the messages of an open loop leave when they were planned?
+fn sending(measurement: &Measurement, gates: &mut Gates) {
+    if !is_open_loop(measurement) {
+        return;
+    }
+    gates.limit(
+        "headroom",
+        Some(measurement.loadgen_cost.cpu_percent_max),
+        CLIENT_BOUND_PERCENT,
+        |observed| {
+            format!(
+                "a loadgen thread worked {observed:.0} % of the time without deliberate spinning (limit \
+                 {CLIENT_BOUND_PERCENT} %): use more --threads, or a lower --rate"
+            )
+        },
+    );
+    let latency = &measurement.latency_ns;
+    let late = printed(&latency.response, &latency.send_lag)
+        .filter(|(_, response, lag)| is_too_late(*response, *lag) && *lag > SEND_LAG_NS);
+    let worst = late.max_by(|a, b| share(a.1, a.2).total_cmp(&share(b.1, b.2)));
+    if let Some((name, response, lag)) = worst {
+        gates.limit("send_lag", Some(share(response, lag)), SEND_LAG_SHARE, |observed| {
+            format!(
+                "messages left late: the {name} of the send lag, {:.1} ms, is {:.0} % of the {name} of the response time \
+                 (limit {:.0} %): the response times are partly loadgen's",
+                as_figure(lag) / 1e6,
+                observed * 100.0,
+                SEND_LAG_SHARE * 100.0
+            )
+        });
+    }
+}
+
+/// Did the messages of a random plan leave at random? Counts of a Poisson process in equal windows have the variance of
+/// their mean, and (n-1) times their ratio is chi-square distributed. Too even is a fault of the generator; too uneven is
+/// what waiting for free clients makes of any plan.
+fn arrivals(measurement: &Measurement, gates: &mut Gates) {
+    let is_poisson = measurement
+        .plan
+        .workload
+        .open_loop()
+        .is_some_and(|open| open.arrivals == Arrivals::Poisson);
+    let whole = measurement.windows.iter().filter(|window| window.length_s > 0.0);
+    let sent: Vec<f64> = whole.filter_map(|window| window.sent.map(as_figure)).collect();
+    let windows = as_figure(sent.len() as u64);
+    let mean = sent.iter().sum::<f64>() / windows.max(1.0);
+    if !is_poisson || sent.len() < ARRIVAL_WINDOWS || mean < ARRIVALS_PER_WINDOW {
+        return;
+    }
+    let statistic = sent.iter().map(|sent| (sent - mean).powi(2)).sum::<f64>() / mean;
+    let by_chance = ChiSquared::new(windows - 1.0).map_or(1.0, |chi_square| chi_square.cdf(statistic));
+    if by_chance < ARRIVALS_P {
+        let dispersion = statistic / (windows - 1.0);
+        // The gate is a floor; reasons tell what is above a limit, so the evenness is told.
+        gates.limit("arrivals", Some(1.0 - dispersion), 0.0, |_| {
+            format!(
+                "messages of a Poisson plan left too evenly: the variance of their number in 0.1 s is {dispersion:.2} times \
+                 the mean, where 1 was planned (probability by chance {by_chance:.0e})"
+            )
+        });
+    }
+}
+
+/// Takes away each response percentile of an open loop of which too much is loadgen's own send lag; says which.
+pub fn withhold_late_percentiles(response: &mut Latency, lag: &Latency) -> Vec<&'static str> {
+    let late: Vec<&'static str> = printed(response, lag)
+        .filter(|(_, response, lag)| is_too_late(*response, *lag))
+        .map(|(name, ..)| name)
+        .collect();
+    for name in &late {
+        match *name {
+            "p50" => response.p50 = None,
+            "p75" => response.p75 = None,
+            "p90" => response.p90 = None,
+            "p99" => response.p99 = None,
+            "p99.9" => response.p999 = None,
+            _ => response.p9999 = None,
+        }
+    }
+    late
+}
+
+/// The percentiles that both distributions carry: name, response, lag.
+fn printed(response: &Latency, lag: &Latency) -> impl Iterator<Item = (&'static str, u64, u64)> + use<> {
+    [
+        ("p50", response.p50, lag.p50),
+        ("p75", response.p75, lag.p75),
+        ("p90", response.p90, lag.p90),
+        ("p99", response.p99, lag.p99),
+        ("p99.9", response.p999, lag.p999),
+        ("p99.99", response.p9999, lag.p9999),
+    ]
+    .into_iter()
+    .filter_map(|(name, response, lag)| Some((name, response?, lag?)))
+}
+
+fn is_too_late(response: u64, lag: u64) -> bool {
+    share(response, lag) > SEND_LAG_SHARE
+}
+
+fn share(response: u64, lag: u64) -> f64 {
+    as_figure(lag) / as_figure(response.max(1))
+}
+
+/// Did everything stay as it was from beginning to end?
+fn constancy(measurement: &Measurement, evidence: &Evidence, gates: &mut Gates) {
+    let longest = measurement
+        .windows
+        .iter()
+        .map(|window| window.length_s)
+        .fold(0.0, f64::max);
+    gates.limit("window_gap", Some(longest), WINDOW_S, |observed| {
+        format!(
+            "loadgen itself stood still: a window of 0.1 s took {observed:.2} s (limit {WINDOW_S} s); was it stopped, or the \
+             machine suspended?"
+        )
+    });
+    if let Some(steady) = &measurement.steady
+        && matches!(steady.class, SteadyClass::Slowdown | SteadyClass::None)
+    {
+        gates.limit("steady_state", Some(1.0), 0.0, |_| {
+            let trend = format!("{:+.0} % over the measured phase", steady.trend_percent);
+            match steady.class {
+                SteadyClass::Slowdown => format!(
+                    "steady_state: slowdown: the server was slower later than before ({trend}): no single figure describes it"
+                ),
+                _ => format!(
+                    "steady_state: none: the server's speed still changed near the end ({trend}): use a longer --warmup or --duration"
+                ),
+            }
+        });
+    }
+    gates.none_of("environment_changed", evidence.environment_changes.len() as u64, |_| {
+        format!(
+            "settings of the machine changed: {}",
+            evidence.environment_changes.join("; ")
+        )
+    });
+}
+
+fn is_open_loop(measurement: &Measurement) -> bool {
+    measurement.plan.workload.open_loop().is_some()
+}
+
+/// Makes a trial invalid that was run for another plan than the folder's suite now tells, e.g. because targets were swapped
+/// in `suite.json` by hand. `plan_hash` is the suite's.
+pub fn judge_plan(measurement: &mut Measurement, plan_hash: &str) {
+    let of_trial = measurement
+        .identity
+        .suite
+        .as_ref()
+        .and_then(|place| place.plan_hash.as_deref());
+    if let Some(of_trial) = of_trial.filter(|of_trial| *of_trial != plan_hash) {
+        let text = format!(
+            "the trial was run for another plan than suite.json tells now (plan_hash {} there, {} here): it was changed by hand",
+            short(of_trial),
+            short(plan_hash)
+        );
+        measurement.valid = false;
+        measurement.reasons.push(Reason {
+            gate: "plan_hash".to_string(),
+            observed: 1.0,
+            limit: 0.0,
+            text,
+        });
+    }
+}
+
+fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+/// Gate of a trial that was not begun because the target cannot do this workload; it is not tried again.
+const NOT_TO_BE_MEASURED: &str = "not_measured";
+
+/// Why a trial was not begun.
+#[must_use]
+pub fn not_to_be_measured(why: &str) -> Reason {
+    Reason {
+        gate: NOT_TO_BE_MEASURED.to_string(),
+        observed: 1.0,
+        limit: 0.0,
+        text: why.to_string(),
+    }
+}
+
+/// Whether the record is that of [`not_to_be_measured`].
+#[must_use]
+pub fn was_not_to_be_measured(measurement: &Measurement) -> bool {
+    measurement
+        .reasons
+        .iter()
+        .any(|reason| reason.gate == NOT_TO_BE_MEASURED)
+}
+
+/// CPUs that the server may run on, where that is known.
+#[must_use]
+pub fn server_cpus(measurement: &Measurement) -> Option<u32> {
+    match measurement.plan.placement.server_cpus.len() {
+        0 => measurement.environment.cpus_usable,
+        pinned => u32::try_from(pinned).ok(),
+    }
+}
+
+/// What the reader should know, though the trial is valid.
+#[must_use]
+pub fn remarks(measurement: &Measurement) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if measurement.plan.counting {
+        remarks.push(
+            "counting trial: the kernel counted the server's system calls, which slows it; rates, times and costs are no timing"
+                .to_string(),
+        );
+    }
+    let busy = measurement.loadgen_cost.cpu_percent_max;
+    if busy > CLIENT_BOUND_PERCENT && !is_open_loop(measurement) {
+        remarks.push(format!(
+            "client-bound: a loadgen thread used {busy:.0} % of its CPU, so the server may be faster than this"
+        ));
+    }
+    if measurement.plan.placement.shared {
+        remarks.push("server and loadgen share CPUs: the figures contain the client's cost".to_string());
+    }
+    if let (Some(workers), Some(cpus)) = (measurement.target.workers, server_cpus(measurement))
+        && workers > cpus
+        && !pool::is_pool(&measurement.target.name)
+    {
+        let plural = if cpus == 1 { "CPU" } else { "CPUs" };
+        remarks.push(format!("oversubscribed: {workers} workers on {cpus} {plural}"));
+    }
+    if measurement.target.origin == Origin::Attached {
+        remarks.push("attached: the server's flags and pinning are its own".to_string());
+    }
+    remarks
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn as_figure(count: u64) -> f64 {
+    count as f64
+}

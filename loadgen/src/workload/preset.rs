@@ -1,0 +1,129 @@
+//! Named workloads. `loadgen list` prints them, `--workload NAME` takes them, the suite runs [`SUITE`].
+
+use crate::plan::{Pacing, Stop, Workload};
+
+/// A workload with a name and a sentence on what it shows.
+pub struct Preset {
+    pub name: &'static str,
+    pub about: &'static str,
+    build: fn() -> Workload,
+}
+
+impl Preset {
+    /// The workload, complete.
+    #[must_use]
+    pub fn workload(&self) -> Workload {
+        Workload {
+            name: self.name.to_string(),
+            ..(self.build)()
+        }
+    }
+}
+
+/// Workloads of the default comparison, in this order in the tables.
+pub const SUITE: &[&str] = &["light", "medium", "steady", "churn"];
+
+/// All presets.
+pub const PRESETS: &[Preset] = &[
+    Preset {
+        name: "light",
+        about: "100 clients connect, send 10 messages each: the original project's small job",
+        build: || job(100, 10),
+    },
+    Preset {
+        name: "medium",
+        about: "1000 clients connect, send 10 messages each: the original project's large job",
+        build: || job(1000, 10),
+    },
+    Preset {
+        name: "steady",
+        about: "1000 connected clients, each sends its next message when the reply is there",
+        build: || timed(1000, false, 1000, 3000),
+    },
+    Preset {
+        name: "churn",
+        about: "100 clients, a new connection for every message",
+        build: || timed(100, true, 500, 3000),
+    },
+];
+
+/// The preset with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name)
+}
+
+/// What runs when no workload is named: closed loop, 64 B, 2 s warm-up + 10 s.
+#[must_use]
+pub fn unnamed(clients: u32) -> Workload {
+    timed(clients, false, 2000, 10_000)
+}
+
+/// Where a suite counts system calls: one client, which shows the bare sequence, and 32, which show what is batched.
+#[must_use]
+pub fn counting() -> Vec<Workload> {
+    COUNTING_CLIENTS
+        .iter()
+        .map(|&clients| Workload {
+            name: format!("counting-{clients}"),
+            ..timed(clients, false, 200, 800)
+        })
+        .collect()
+}
+
+/// See [`counting`].
+pub const COUNTING_CLIENTS: [u32; 2] = [1, 32];
+
+fn job(clients: u32, messages: u64) -> Workload {
+    Workload {
+        stop: Stop::MessagesPerClient(messages),
+        warmup_ms: 0,
+        ..timed(clients, false, 0, 0)
+    }
+}
+
+fn timed(clients: u32, churn: bool, warmup_ms: u64, duration_ms: u64) -> Workload {
+    Workload {
+        name: "custom".to_string(),
+        clients,
+        size_min_bytes: 64,
+        size_max_bytes: 64,
+        pipeline: 1,
+        churn,
+        pacing: Pacing::ClosedLoop,
+        stop: Stop::AfterMs(duration_ms),
+        warmup_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workload_of_the_suite_is_a_preset() {
+        assert!(
+            SUITE
+                .iter()
+                .all(|name| find(name).is_some_and(|preset| preset.workload().name == *name))
+        );
+    }
+
+    #[test]
+    fn the_originals_jobs_are_100_and_1000_clients_with_10_messages() {
+        let planned = |name: &str| find(name).unwrap().workload().messages_planned();
+        assert_eq!([planned("light"), planned("medium")], [Some(1000), Some(10_000)]);
+    }
+
+    #[test]
+    fn a_total_that_does_not_divide_is_dealt_to_the_first_clients() {
+        let workload = Workload {
+            stop: Stop::TotalMessages(10),
+            ..job(4, 1)
+        };
+        let dealt: Vec<_> = (0..4)
+            .map(|client| workload.messages_of_client(client).unwrap())
+            .collect();
+        assert_eq!(dealt, [3, 3, 2, 2]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Suite, store, statistics and reports on synthetic trials: no server, no socket, no waiting.
+
+mod command;
+mod golden;
+mod merge;
+mod publish;
+mod schema;
+mod store;
+mod suite;
+mod synthetic;

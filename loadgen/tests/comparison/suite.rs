@@ -1,0 +1,360 @@
+//! The order, end and continuation of a suite.
+
+use crate::synthetic::{Fault, ORIGINALS, Synthetic, file, run, store};
+use loadgen::cmd::report::ReportArgs;
+use loadgen::compare::matrix::SuiteFile;
+use loadgen::compare::runner::{Now, SuiteEnd, TrialProgress, View};
+use loadgen::failure::Exit;
+use loadgen::measurement::record::Measurement;
+use loadgen::measurement::store::{SUITE_FILE, Store};
+use loadgen::report::rows::Results;
+use loadgen::workload::preset;
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+/// Remembers what it was shown.
+#[derive(Default)]
+struct Seen {
+    begun: Vec<Now>,
+    moved: usize,
+    first_tables: Vec<String>,
+    tries_before_first_table: usize,
+    rounds: Vec<u32>,
+}
+
+impl View for Seen {
+    fn trial_begins(&mut self, now: &Now) {
+        self.begun.push(now.clone());
+    }
+
+    fn trial_moves(&mut self, _now: &Now, _progress: TrialProgress) {
+        self.moved += 1;
+    }
+
+    fn trial_ends(&mut self, _now: &Now, _measurement: &Measurement) {}
+
+    fn workload_ends(&mut self, workload: &str, _file: &SuiteFile, _results: &Results) {
+        if self.first_tables.is_empty() {
+            self.tries_before_first_table = self.begun.len();
+        }
+        self.first_tables.push(workload.to_string());
+    }
+
+    fn round_ends(&mut self, round: u32, _file: &SuiteFile, _results: &Results, _left: Duration) {
+        self.rounds.push(round);
+    }
+}
+
+#[test]
+fn every_round_runs_every_pair_once_in_its_own_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut trials) = (file(ORIGINALS, "light,medium", 3, 600), Synthetic::new());
+    let end = run(&mut file, &mut trials, &mut store(folder.path()), &mut Seen::default()).unwrap();
+    assert_eq!(end, SuiteEnd::Rounds);
+    let of_round = |round| -> Vec<&str> {
+        let of = trials.ran.iter().filter(move |(_, place)| place.round == round);
+        of.map(|(name, _)| name.as_str()).collect()
+    };
+    for round in 1..=3 {
+        let names: BTreeSet<_> = of_round(round)
+            .into_iter()
+            .filter(|name| !name.contains("again"))
+            .collect();
+        assert_eq!(names.len(), 6, "{names:?}");
+        assert_eq!(of_round(round).len(), 7);
+    }
+    assert_ne!(of_round(1), of_round(2));
+}
+
+#[test]
+fn the_same_seed_runs_the_same_order() {
+    let told = |seed| {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, mut trials) = (file(ORIGINALS, "default", 2, 600), Synthetic::new());
+        file.suite.seed = seed;
+        run(&mut file, &mut trials, &mut store(folder.path()), &mut Seen::default()).unwrap();
+        trials.told()
+    };
+    assert_eq!(told(5), told(5));
+    assert_ne!(told(5), told(6));
+}
+
+#[test]
+fn no_round_starts_that_would_not_end_within_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut trials) = (file(ORIGINALS, "default", 10, 200), Synthetic::new());
+    let mut store = store(folder.path());
+    let end = run(&mut file, &mut trials, &mut store, &mut Seen::default()).unwrap();
+    assert_eq!(end, SuiteEnd::Budget);
+    assert!(trials.time.get() <= Duration::from_secs(200), "{:?}", trials.time.get());
+    assert!(trials.time.get() > Duration::from_secs(140), "{:?}", trials.time.get());
+    let results = Results::of(&file.suite, store.records());
+    assert_eq!(
+        results.trials,
+        results.rounds_done as usize * 13,
+        "no round is half done"
+    );
+    assert_eq!(file.ended.as_deref(), Some("budget"));
+}
+
+#[test]
+fn the_first_round_runs_whole_even_when_the_budget_is_too_small_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut trials) = (file(ORIGINALS, "light", 10, 1), Synthetic::new());
+    let end = run(&mut file, &mut trials, &mut store(folder.path()), &mut Seen::default()).unwrap();
+    assert_eq!((end, trials.ran.len()), (SuiteEnd::Budget, 4));
+}
+
+#[test]
+fn an_invalid_trial_is_kept_and_run_again_at_the_end_of_its_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trials = Synthetic::with(|plan, place| {
+        if plan.target == "fork" && place.round == 1 && place.attempt == 1 {
+            Fault::ForeignLoad
+        } else {
+            Fault::None
+        }
+    });
+    let (mut file, mut store) = (file(ORIGINALS, "light", 2, 600), store(folder.path()));
+    run(&mut file, &mut trials, &mut store, &mut Seen::default()).unwrap();
+    assert_eq!(trials.told()[4], "1 5 fork light 2");
+    assert_eq!(trials.ran.len(), 9);
+    let results = Results::of(&file.suite, store.records());
+    let fork = &results.rows[0];
+    assert_eq!((fork.rounds_valid, fork.rounds_run, fork.points.len()), (2, 2, 3));
+    assert_eq!(results.invalid[0].file, "records/round-01-fork-light.json");
+    assert!(
+        store
+            .folder()
+            .join("records/round-01-fork-light-retry-1.json")
+            .is_file()
+    );
+}
+
+#[test]
+fn a_round_goes_workload_by_workload_and_the_first_shows_each_ones_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut trials, mut seen) = (file(ORIGINALS, "default", 2, 600), Synthetic::new(), Seen::default());
+    run(&mut file, &mut trials, &mut store(folder.path()), &mut seen).unwrap();
+    let mut workloads: Vec<_> = seen.begun.iter().map(|now| (now.round, &*now.workload)).collect();
+    workloads.dedup();
+    assert_eq!(workloads.len(), 8, "{workloads:?}");
+    let first_round: Vec<_> = workloads[..4].iter().map(|(_, workload)| *workload).collect();
+    assert_eq!(seen.first_tables, first_round);
+}
+
+#[test]
+fn the_first_tables_do_not_wait_for_extra_tries() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trials = Synthetic::with(|_, place| match place.attempt {
+        1 => Fault::ForeignLoad,
+        _ => Fault::None,
+    });
+    let (mut file, mut seen) = (file(ORIGINALS, "light", 2, 600), Seen::default());
+    run(&mut file, &mut trials, &mut store(folder.path()), &mut seen).unwrap();
+    assert_eq!(seen.rounds, [1, 2]);
+    assert_eq!(seen.first_tables, ["light"]);
+    assert_eq!(seen.tries_before_first_table, 4);
+}
+
+#[test]
+fn a_pair_gets_two_extra_tries_in_a_round_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trials = Synthetic::with(|plan, _| match plan.target.as_str() {
+        "fork" => Fault::ServerDied,
+        _ => Fault::None,
+    });
+    let (mut file, mut store) = (file(ORIGINALS, "light", 1, 600), store(folder.path()));
+    let end = run(&mut file, &mut trials, &mut store, &mut Seen::default()).unwrap();
+    assert_eq!(end, SuiteEnd::Rounds);
+    let of_fork = trials.ran.iter().filter(|(name, _)| name == "fork light").count();
+    assert_eq!(of_fork, 3);
+    let results = Results::of(&file.suite, store.records());
+    let reason = results.rows[0].not_measured.as_deref().unwrap();
+    assert!(reason.contains("killed by signal 9"), "{reason}");
+}
+
+#[test]
+fn extra_tries_stop_when_the_budget_is_spent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trials = Synthetic::with(|_, _| Fault::ForeignLoad);
+    let mut file = file(ORIGINALS, "light", 5, 12);
+    run(&mut file, &mut trials, &mut store(folder.path()), &mut Seen::default()).unwrap();
+    assert!(trials.ran.len() <= 5, "{:?}", trials.told());
+}
+
+#[test]
+fn a_suite_in_which_nothing_can_be_measured_ends_after_its_first_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trials = Synthetic::with(|_, _| Fault::ServerDied);
+    let mut file = file(ORIGINALS, "light", 10, 600);
+    let end = run(&mut file, &mut trials, &mut store(folder.path()), &mut Seen::default()).unwrap();
+    assert_eq!(end, SuiteEnd::NothingMeasured);
+    assert!(trials.ran.iter().all(|(_, place)| place.round == 1));
+}
+
+#[test]
+fn an_interruption_leaves_the_tables_of_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut trials) = (file(ORIGINALS, "default", 10, 600), Synthetic::new());
+    trials.interrupt_in = Some(9);
+    let mut store = store(folder.path());
+    let end = run(&mut file, &mut trials, &mut store, &mut Seen::default()).unwrap();
+    assert_eq!((end, store.records().len()), (SuiteEnd::Interrupted, 8));
+    let readme = fs::read_to_string(store.folder().join("README.md")).unwrap();
+    assert!(
+        readme.contains("was interrupted") && readme.contains("| fork |"),
+        "{readme}"
+    );
+    assert!(
+        fs::read_to_string(store.folder().join("summary.csv"))
+            .unwrap()
+            .lines()
+            .count()
+            > 5
+    );
+}
+
+#[test]
+fn a_resumed_suite_repeats_nothing_and_ends_like_an_uninterrupted_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = Synthetic::new();
+    run(
+        &mut file(ORIGINALS, "light,medium", 3, 600),
+        &mut whole,
+        &mut store(folder.path()),
+        &mut Seen::default(),
+    )
+    .unwrap();
+
+    let mut first = Synthetic::new();
+    first.interrupt_in = Some(10);
+    let mut store = store(folder.path());
+    run(
+        &mut file(ORIGINALS, "light,medium", 3, 600),
+        &mut first,
+        &mut store,
+        &mut Seen::default(),
+    )
+    .unwrap();
+    assert_eq!(store.records().len(), 9);
+
+    let mut store = Store::open(store.folder()).unwrap();
+    let mut file: SuiteFile = store.read_json(SUITE_FILE).unwrap();
+    assert_eq!(file.ended.as_deref(), Some("interrupted"));
+    let mut second = Synthetic::new();
+    let end = run(&mut file, &mut second, &mut store, &mut Seen::default()).unwrap();
+    assert_eq!(end, SuiteEnd::Rounds);
+    // The tenth was cut short, so it is the first to run again.
+    let both: Vec<_> = first.told()[..9].iter().cloned().chain(second.told()).collect();
+    assert_eq!(both, whole.told());
+}
+
+#[test]
+fn the_time_of_earlier_sittings_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut first) = (file(ORIGINALS, "light", 20, 60), Synthetic::new());
+    first.interrupt_in = Some(9);
+    let mut store = store(folder.path());
+    run(&mut file, &mut first, &mut store, &mut Seen::default()).unwrap();
+    let mut second = Synthetic::new();
+    assert_eq!(
+        run(&mut file, &mut second, &mut store, &mut Seen::default()).unwrap(),
+        SuiteEnd::Budget
+    );
+    let both = first.time.get() + second.time.get();
+    assert!(both <= Duration::from_secs(60), "{both:?}");
+    assert_eq!(u128::from(file.spent_ms), both.as_millis());
+}
+
+#[test]
+fn the_view_hears_of_every_trial_and_the_time_left_ends_at_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut trials, mut seen) = (file(ORIGINALS, "default", 3, 600), Synthetic::new(), Seen::default());
+    run(&mut file, &mut trials, &mut store(folder.path()), &mut seen).unwrap();
+    assert_eq!(
+        (seen.begun.len(), seen.moved, &seen.rounds[..]),
+        (39, 39, &[1, 2, 3][..])
+    );
+    assert!(seen.begun.iter().all(|now| now.rounds_expected == 3));
+    let last = seen.begun.last().unwrap();
+    assert!(last.left < Duration::from_secs(6) && last.done > 0.9, "{last:?}");
+    // The expectation is never off by more than a third once a round has been timed.
+    let after_round_1 = &seen.begun[13];
+    let truth = trials.time.get().as_secs_f64() * 2.0 / 3.0;
+    assert!(
+        (after_round_1.left.as_secs_f64() / truth - 1.0).abs() < 0.33,
+        "{after_round_1:?}, truth {truth}"
+    );
+}
+
+#[test]
+fn a_store_that_breaks_midway_ends_the_suite_with_exit_6_and_keeps_the_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut trials) = (file(ORIGINALS, "light", 5, 600), Synthetic::new());
+    let mut store = store(folder.path());
+    // The folder of the records is gone: the next record cannot be written.
+    fs::remove_dir_all(store.folder().join("records")).unwrap();
+    let failure = run(&mut file, &mut trials, &mut store, &mut Seen::default()).unwrap_err();
+    assert_eq!(failure.exit, Exit::Unwritable);
+    assert_eq!(store.records().len(), 1);
+}
+
+#[test]
+fn system_calls_are_counted_once_after_the_first_round_and_never_mixed_into_timed_figures() {
+    let results = tempfile::tempdir().unwrap();
+    let (mut file, mut store) = (file("fork,event-tokio", "light", 2, 3600), store(results.path()));
+    file.suite.counting = preset::counting();
+    let mut trials = Synthetic::new();
+    run(&mut file, &mut trials, &mut store, &mut Seen::default()).unwrap();
+    let names: Vec<&str> = trials.ran.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names[3..7],
+        [
+            "fork counting-1",
+            "fork counting-32",
+            "event-tokio counting-1",
+            "event-tokio counting-32"
+        ],
+        "{names:?}"
+    );
+    assert_eq!(names.iter().filter(|name| name.contains("counting")).count(), 4);
+    let results = Results::of(&file.suite, store.records());
+    assert_eq!((results.rows.len(), results.trials, results.rounds_done), (3, 6, 2));
+    let tokio = results.rows.iter().find(|row| row.target == "event-tokio").unwrap();
+    assert_eq!(tokio.points.len(), 2);
+    assert_eq!(tokio.syscalls_per_message, [(1, Some(3.0)), (32, Some(2.04))]);
+    assert!(store.records().iter().all(|stored| {
+        let trial = &stored.measurement;
+        trial.plan.counting == trial.workload.starts_with("counting")
+            && trial.plan.counting == trial.server_cost.syscalls_per_message.is_some()
+    }));
+}
+
+#[test]
+fn trials_of_another_plan_than_suite_json_tells_are_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut store) = (file("fork,event-tokio", "light", 1, 3600), store(folder.path()));
+    run(&mut file, &mut Synthetic::new(), &mut store, &mut Seen::default()).unwrap();
+    let report = || {
+        let args = ReportArgs {
+            folder: store.folder().to_path_buf(),
+        };
+        let mut out = Vec::new();
+        loadgen::cmd::report::run(&args, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    assert!(report().contains("0 invalid"));
+    let path = store.folder().join(SUITE_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    let swapped = text
+        .replacen("\"fork\"", "\"?\"", 1)
+        .replacen("\"event-tokio\"", "\"fork\"", 1)
+        .replacen("\"?\"", "\"event-tokio\"", 1);
+    assert_ne!(swapped, text);
+    fs::write(&path, swapped).unwrap();
+    let told = report();
+    assert!(told.contains("invalid by plan_hash: 3 trials"), "{told}");
+    assert_eq!(told.matches("invalid by").count(), 1, "{told}");
+}

@@ -1,0 +1,314 @@
+//! The engine against servers of known behaviour: every message is accounted for, exactly.
+
+mod support;
+
+use loadgen::engine::{self, Recorded};
+use loadgen::plan::{Plan, Workload};
+use support::{Fault, Misdeed, Watch, closed_loop, echo_server, job, plan};
+
+fn run(fault: Fault, plan: &Plan) -> Recorded {
+    engine::run(plan, echo_server(fault), &mut Watch::default()).unwrap()
+}
+
+fn good(_: u64) -> Misdeed {
+    Misdeed::None
+}
+
+fn assert_conserved(recorded: &Recorded) {
+    let counts = recorded.recorder.outcomes.counts;
+    assert_eq!(counts.planned, counts.sent + counts.dropped);
+    assert_eq!(counts.sent, counts.ok + counts.errors() + counts.in_flight_at_stop);
+    assert_eq!(
+        recorded.recorder.response.count(),
+        counts.sent - counts.in_flight_at_stop
+    );
+    let windows: u64 = recorded
+        .recorder
+        .windows
+        .windows()
+        .iter()
+        .map(|window| window.ok + window.errors)
+        .sum();
+    assert_eq!(windows, counts.ok + counts.errors());
+}
+
+#[test]
+fn a_job_sends_each_clients_messages_and_all_come_back() {
+    let recorded = run(good, &plan(job(100, 10)));
+    assert_conserved(&recorded);
+    let recorder = recorded.recorder;
+    assert_eq!(
+        (recorder.outcomes.counts.ok, recorder.outcomes.counts.errors()),
+        (1000, 0)
+    );
+    assert_eq!(
+        (recorder.totals.bytes_sent, recorder.totals.bytes_received),
+        (64_000, 64_000)
+    );
+    assert_eq!(
+        (recorder.totals.connections, recorder.outcomes.connections.reached),
+        (100, 100)
+    );
+    assert_eq!(
+        (recorded.job_runs.len(), recorded.unclean_closes, recorded.surplus_bytes),
+        (1, 0, 0)
+    );
+    assert_eq!(recorder.connect.count(), 100);
+    assert_eq!(recorder.fairness_jain(), Some(1.0));
+}
+
+#[test]
+fn a_job_is_repeated_with_fresh_connections_until_enough_time_is_measured() {
+    let recorded = run(
+        good,
+        &Plan {
+            repeat_for_ms: 200,
+            ..plan(job(20, 5))
+        },
+    );
+    let runs = recorded.job_runs.len() as u64;
+    assert!(runs > 1);
+    assert!(
+        recorded
+            .job_runs
+            .iter()
+            .all(|run| (run.ok, run.errors, run.connections) == (100, 0, 20))
+    );
+    assert_eq!(recorded.recorder.totals.connections, 20 * runs);
+    assert_conserved(&recorded);
+}
+
+#[test]
+fn a_total_is_dealt_to_all_clients_and_threads() {
+    let workload = Workload {
+        stop: loadgen::plan::Stop::TotalMessages(1003),
+        ..job(10, 1)
+    };
+    let recorded = run(
+        good,
+        &Plan {
+            threads: 3,
+            ..plan(workload)
+        },
+    );
+    assert_eq!(recorded.recorder.outcomes.counts.ok, 1003);
+    assert_conserved(&recorded);
+}
+
+#[test]
+fn a_closed_loop_runs_for_its_time_and_answers_everything() {
+    let mut watch = Watch::default();
+    let recorded = engine::run(&plan(closed_loop(50, 500)), echo_server(good), &mut watch).unwrap();
+    assert_conserved(&recorded);
+    assert!(recorded.recorder.outcomes.counts.ok > 50);
+    assert_eq!(recorded.recorder.outcomes.counts.in_flight_at_stop, 0);
+    assert_eq!(recorded.measured.as_millis(), 500);
+    assert_eq!(
+        recorded.recorder.totals.bytes_sent,
+        recorded.recorder.totals.bytes_received
+    );
+    let moments: Vec<_> = watch
+        .moments
+        .iter()
+        .filter(|moment| *moment != "WindowPassed")
+        .collect();
+    assert_eq!(
+        moments,
+        [
+            "Started",
+            "BeforeConnect",
+            "Connected",
+            "MeasuredFrom",
+            "MeasuredTo",
+            "Hold",
+            "Drained"
+        ]
+    );
+}
+
+#[test]
+fn churn_opens_a_connection_for_every_message() {
+    let workload = Workload {
+        churn: true,
+        ..closed_loop(10, 300)
+    };
+    let recorded = run(good, &plan(workload));
+    assert_conserved(&recorded);
+    let recorder = recorded.recorder;
+    assert!(recorder.outcomes.counts.ok > 10);
+    // The first message of the run goes over the connection that was proven before it.
+    assert!(
+        recorder.totals.connections.abs_diff(recorder.totals.messages) <= 20,
+        "{:?}",
+        recorder.totals
+    );
+    assert_eq!(recorded.unclean_closes, 0);
+}
+
+#[test]
+fn a_pipeline_keeps_its_depth_and_its_order() {
+    let workload = Workload {
+        pipeline: 16,
+        size_min_bytes: 1,
+        size_max_bytes: 3000,
+        ..job(20, 200)
+    };
+    let recorded = run(good, &plan(workload));
+    assert_eq!(recorded.recorder.outcomes.counts.ok, 4000);
+    assert_conserved(&recorded);
+}
+
+#[test]
+fn large_messages_come_back_whole() {
+    let workload = Workload {
+        size_min_bytes: 3_000_000,
+        size_max_bytes: 3_000_000,
+        ..job(4, 3)
+    };
+    let recorded = run(good, &plan(workload));
+    assert_eq!(recorded.recorder.totals.bytes_received, 36_000_000);
+    assert_conserved(&recorded);
+}
+
+/// Runs a job of 500 messages in which every hundredth read meets a misdeed, and returns the counts.
+fn counts_of(fault: Fault, timeout_ms: u64) -> (loadgen::measurement::record::Counts, u64, String) {
+    let recorded = run(
+        fault,
+        &Plan {
+            timeout_ms,
+            ..plan(job(10, 50))
+        },
+    );
+    assert_conserved(&recorded);
+    let counts = recorded.recorder.outcomes.counts;
+    let reopened = recorded.recorder.outcomes.connections.reopened;
+    let first = recorded.recorder.outcomes.first_failures();
+    assert_eq!(first.len(), 1, "{first:?}");
+    (counts, reopened, first[0].text.clone())
+}
+
+#[test]
+fn corrupted_echoes_are_counted_exactly_and_shown() {
+    let (counts, reopened, text) = counts_of(
+        |read| {
+            if read % 100 == 0 {
+                Misdeed::Corrupt
+            } else {
+                Misdeed::None
+            }
+        },
+        5_000,
+    );
+    assert_eq!((counts.ok, counts.corrupted, counts.errors()), (495, 5, 5));
+    // The client of the last read may have had nothing left to send.
+    assert!((4..=5).contains(&reopened), "{reopened}");
+    assert!(text.starts_with("expected "), "{text}");
+}
+
+#[test]
+fn truncated_echoes_are_counted_exactly() {
+    let (counts, ..) = counts_of(
+        |read| {
+            if read % 100 == 0 {
+                Misdeed::Truncate
+            } else {
+                Misdeed::None
+            }
+        },
+        5_000,
+    );
+    assert_eq!((counts.ok, counts.truncated, counts.errors()), (495, 5, 5));
+}
+
+#[test]
+fn an_end_of_stream_before_the_first_byte_is_truncated_too() {
+    let (counts, ..) = counts_of(
+        |read| {
+            if read % 100 == 0 {
+                Misdeed::EndOfStream
+            } else {
+                Misdeed::None
+            }
+        },
+        5_000,
+    );
+    assert_eq!((counts.ok, counts.truncated, counts.errors()), (495, 5, 5));
+}
+
+#[test]
+fn resets_are_counted_exactly() {
+    let (counts, _, text) = counts_of(
+        |read| if read % 100 == 0 { Misdeed::Reset } else { Misdeed::None },
+        5_000,
+    );
+    assert_eq!((counts.ok, counts.reset, counts.errors()), (495, 5, 5));
+    assert_eq!(text, "connection reset by peer (ECONNRESET)");
+}
+
+#[test]
+fn swallowed_messages_time_out_exactly() {
+    let (counts, ..) = counts_of(
+        |read| {
+            if read % 100 == 0 {
+                Misdeed::Swallow
+            } else {
+                Misdeed::None
+            }
+        },
+        300,
+    );
+    assert_eq!((counts.ok, counts.timeout, counts.errors()), (495, 5, 5));
+}
+
+#[test]
+fn an_echo_with_a_byte_too_many_is_seen() {
+    let recorded = run(
+        |read| if read == 7 { Misdeed::Surplus } else { Misdeed::None },
+        &plan(job(2, 50)),
+    );
+    assert_conserved(&recorded);
+    let counts = recorded.recorder.outcomes.counts;
+    assert!(counts.corrupted == 1 || recorded.surplus_bytes > 0, "{counts:?}");
+}
+
+#[test]
+fn a_refused_connection_costs_its_message() {
+    // A port that was free a moment ago: nothing listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let recorded = engine::run(&plan(job(3, 4)), address, &mut Watch::default()).unwrap();
+    assert_conserved(&recorded);
+    assert_eq!(recorded.recorder.outcomes.counts.refused, 12);
+    assert_eq!(recorded.recorder.outcomes.connections.refused, 12);
+}
+
+#[test]
+fn a_stopped_run_keeps_what_it_measured() {
+    let mut watch = Watch {
+        stop_after_ok: Some(100),
+        ..Watch::default()
+    };
+    let recorded = engine::run(&plan(closed_loop(10, 60_000)), echo_server(good), &mut watch).unwrap();
+    assert_conserved(&recorded);
+    assert_eq!(recorded.stopped.as_deref(), Some("the test said so"));
+    assert_eq!(watch.moments.last().unwrap(), "Drained");
+}
+
+#[test]
+fn a_common_start_that_has_passed_ends_the_run_before_anything_is_measured() {
+    for workload in [closed_loop(5, 200), job(5, 5)] {
+        let plan = Plan {
+            start_at: Some("2026-01-31T10:00:00Z".into()),
+            ..plan(workload)
+        };
+        let recorded = run(good, &plan);
+        let why = recorded.stopped.unwrap();
+        assert!(why.contains("--start-at"), "{why}");
+        assert_eq!(
+            (recorded.measured_from, recorded.recorder.outcomes.counts.planned),
+            (None, 0)
+        );
+    }
+}

@@ -1,0 +1,330 @@
+//! The open loop against servers of known behaviour: what was planned is sent or dropped, and waiting counts.
+
+mod support;
+
+use loadgen::engine::{self, Recorded};
+use loadgen::measurement::record::Measurement;
+use loadgen::plan::{Arrivals, OpenLoop, Pacing, Plan, Waiting, Workload};
+use loadgen::recorder::latency::LatencyHistogram;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+use support::{Misdeed, Watch, echo_server, open_loop, plan};
+
+fn run(address: SocketAddr, plan: &Plan) -> Recorded {
+    engine::run(plan, address, &mut Watch::default()).unwrap()
+}
+
+/// Echoes everything, and freezes whole for `freeze` in every `period`, on an absolute clock.
+fn freezing_server(period: Duration, freeze: Duration) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let begun = Instant::now();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                echo(stream, || {
+                    let into =
+                        Duration::from_nanos(u64::try_from(begun.elapsed().as_nanos() % period.as_nanos()).unwrap());
+                    thread::sleep(freeze.saturating_sub(into));
+                });
+            });
+        }
+    });
+    address
+}
+
+/// Serves one message at a time, all connections together, and takes `service` for each.
+fn slow_server(service: Duration) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let turn = Arc::new(Mutex::new(()));
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let turn = Arc::clone(&turn);
+            thread::spawn(move || {
+                echo(stream, || {
+                    let _mine = turn.lock().unwrap();
+                    thread::sleep(service);
+                });
+            });
+        }
+    });
+    address
+}
+
+fn echo(mut stream: TcpStream, mut before_each: impl FnMut()) {
+    stream.set_nodelay(true).unwrap();
+    let mut buffer = [0; 16_384];
+    while let Ok(bytes) = stream.read(&mut buffer) {
+        before_each();
+        if bytes == 0 || stream.write_all(&buffer[..bytes]).is_err() {
+            return;
+        }
+    }
+}
+
+fn assert_conserved(recorded: &Recorded) {
+    let recorder = &recorded.recorder;
+    let counts = recorder.outcomes.counts;
+    assert_eq!(counts.planned, counts.sent + counts.dropped);
+    assert_eq!(counts.sent, counts.ok + counts.errors() + counts.in_flight_at_stop);
+    assert_eq!(recorder.response.count(), counts.sent - counts.in_flight_at_stop);
+    assert_eq!(recorder.service.count(), recorder.response.count());
+    assert_eq!(recorder.send_lag.count(), counts.sent);
+    let windows = recorder.windows.windows();
+    assert_eq!(windows.iter().map(|window| window.sent).sum::<u64>(), counts.sent);
+    let ended: u64 = windows.iter().map(|window| window.ok + window.errors).sum();
+    assert_eq!(ended, counts.ok + counts.errors());
+    if counts.ok == counts.sent {
+        assert_littles_law(recorded);
+    }
+}
+
+/// Messages under way, summed over time, are the sum of the service times.
+#[expect(clippy::cast_precision_loss, reason = "compared within a hundredth")]
+fn assert_littles_law(recorded: &Recorded) {
+    let service = recorded.recorder.service.summary();
+    let sum_ns = service.mean.unwrap() * service.count as f64;
+    let integral_ns = recorded.recorder.in_flight.integral_ns() as f64;
+    assert!(
+        (sum_ns - integral_ns).abs() < 0.01 * sum_ns,
+        "{sum_ns} and {integral_ns}"
+    );
+}
+
+fn max_ms(histogram: &LatencyHistogram) -> u64 {
+    histogram.summary().max.unwrap() / 1_000_000
+}
+
+#[test]
+fn a_constant_rate_is_planned_exactly_and_everything_comes_back() {
+    for waiting in [Waiting::Sleep, Waiting::Hybrid, Waiting::Spin] {
+        let workload = Workload {
+            pacing: Pacing::OpenLoop(OpenLoop {
+                rate_per_s: 2_000,
+                arrivals: Arrivals::Constant,
+                ramp_ms: 0,
+                waiting,
+            }),
+            ..open_loop(20, 1, 500)
+        };
+        let recorded = run(echo_server(|_| Misdeed::None), &plan(workload));
+        assert_conserved(&recorded);
+        let counts = recorded.recorder.outcomes.counts;
+        assert_eq!(
+            (counts.planned, counts.ok, counts.dropped),
+            (1_000, 1_000, 0),
+            "{waiting:?}"
+        );
+        assert_eq!(recorded.recorder.totals.messages, 20 + 200 + 1_000);
+    }
+}
+
+#[test]
+#[expect(clippy::cast_precision_loss, reason = "compared within a hundredth")]
+fn with_clients_to_spare_response_is_send_lag_and_service() {
+    let recorded = run(echo_server(|_| Misdeed::None), &plan(open_loop(300, 1_000, 500)));
+    assert_conserved(&recorded);
+    let recorder = &recorded.recorder;
+    let sum = |histogram: &LatencyHistogram| histogram.summary().mean.unwrap() * histogram.count() as f64;
+    let (whole, parts) = (
+        sum(&recorder.response),
+        sum(&recorder.send_lag) + sum(&recorder.service),
+    );
+    assert!((whole - parts).abs() < 0.01 * whole, "{whole} and {parts}");
+}
+
+#[test]
+fn spinning_is_told_where_there_is_any() {
+    let spun = |waiting| {
+        let workload = Workload {
+            pacing: Pacing::OpenLoop(OpenLoop {
+                rate_per_s: 1_000,
+                arrivals: Arrivals::Poisson,
+                ramp_ms: 50,
+                waiting,
+            }),
+            ..open_loop(5, 1, 300)
+        };
+        let recorded = run(echo_server(|_| Misdeed::None), &plan(workload));
+        assert_conserved(&recorded);
+        recorded.spinning.iter().map(|(_, spun)| *spun).sum::<Duration>()
+    };
+    assert_eq!(spun(Waiting::Sleep), Duration::ZERO);
+    let spin = spun(Waiting::Spin);
+    assert!(spin > Duration::ZERO && spin <= Duration::from_millis(300), "{spin:?}");
+}
+
+#[test]
+fn several_threads_share_one_plan() {
+    for arrivals in [Arrivals::Constant, Arrivals::Burst(7)] {
+        let workload = Workload {
+            pacing: Pacing::OpenLoop(OpenLoop {
+                rate_per_s: 3_000,
+                arrivals,
+                ramp_ms: 0,
+                waiting: Waiting::Hybrid,
+            }),
+            pipeline: 2,
+            ..open_loop(9, 1, 500)
+        };
+        let recorded = run(
+            echo_server(|_| Misdeed::None),
+            &Plan {
+                threads: 3,
+                ..plan(workload)
+            },
+        );
+        assert_conserved(&recorded);
+        let counts = recorded.recorder.outcomes.counts;
+        // A burst begins or ends the measured phase by at most its own size.
+        let off = if arrivals == Arrivals::Constant { 0 } else { 7 };
+        assert!(counts.planned.abs_diff(1_500) <= off, "{counts:?}");
+        assert_eq!(counts.ok, counts.planned);
+        assert!(recorded.recorder.ok_of_client.iter().all(|&ok| ok > 0));
+    }
+}
+
+/// The server is silent for 200 ms of every 500 ms. One client sees the wait of everything that was due meanwhile.
+#[test]
+fn messages_due_during_a_stall_are_late_not_left_out() {
+    let server = freezing_server(Duration::from_millis(500), Duration::from_millis(200));
+    let recorded = run(server, &plan(open_loop(1, 500, 1_000)));
+    assert_conserved(&recorded);
+    let recorder = &recorded.recorder;
+    assert_eq!(recorder.outcomes.counts.planned, 500);
+    // Two stalls: 40 % of the messages are due in one, half of those wait for more than 100 ms.
+    let beyond_100_ms = recorder.response.percentile(8_000).unwrap();
+    assert!(beyond_100_ms >= 90_000_000, "{beyond_100_ms}");
+    // Only two messages were under way when it froze: the service time hides what the others waited. Their waiting is no
+    // error of the generator.
+    assert!(max_ms(&recorder.response) >= 190, "{}", max_ms(&recorder.response));
+    assert!(recorder.service.percentile(8_000).unwrap() < beyond_100_ms / 2);
+    assert!(recorder.send_lag.percentile(8_000).unwrap() < beyond_100_ms / 2);
+}
+
+#[test]
+fn a_stalled_connection_does_not_thin_the_load() {
+    // The 15th read, and so the connection it came on, is never answered.
+    let server = echo_server(|read| if read == 15 { Misdeed::Swallow } else { Misdeed::None });
+    let recorded = run(
+        server,
+        &Plan {
+            timeout_ms: 1_500,
+            ..plan(open_loop(10, 1_000, 1_000))
+        },
+    );
+    assert_conserved(&recorded);
+    let counts = recorded.recorder.outcomes.counts;
+    assert_eq!((counts.planned, counts.dropped), (1_000, 0));
+    assert!(counts.ok >= 999 && counts.timeout <= 1, "{counts:?}");
+}
+
+#[test]
+fn what_is_too_much_for_the_server_waits_and_is_dropped_in_the_end() {
+    // 100 messages/s are served, 1,000 are asked for; the plan waits for half a second after its end.
+    let recorded = run(
+        slow_server(Duration::from_millis(10)),
+        &Plan {
+            timeout_ms: 500,
+            ..plan(open_loop(4, 1_000, 500))
+        },
+    );
+    assert_conserved(&recorded);
+    let recorder = &recorded.recorder;
+    let counts = recorder.outcomes.counts;
+    assert_eq!(counts.planned, 500);
+    assert!(counts.dropped > 200 && counts.ok > 0, "{counts:?}");
+    assert!(max_ms(&recorder.response) > max_ms(&recorder.service));
+}
+
+#[test]
+fn a_connection_for_every_message_is_opened_by_plan() {
+    let workload = Workload {
+        churn: true,
+        ..open_loop(10, 200, 500)
+    };
+    let recorded = run(echo_server(|_| Misdeed::None), &plan(workload));
+    assert_conserved(&recorded);
+    let recorder = &recorded.recorder;
+    let counts = recorder.outcomes.counts;
+    assert_eq!((counts.planned, counts.ok), (100, 100));
+    assert!(recorder.totals.connections >= 100, "{:?}", recorder.totals);
+}
+
+#[test]
+fn failed_messages_are_counted_exactly_and_the_others_go_on() {
+    let recorded = run(
+        echo_server(|read| if read % 50 == 0 { Misdeed::Reset } else { Misdeed::None }),
+        &plan(open_loop(10, 1_000, 500)),
+    );
+    assert_conserved(&recorded);
+    let counts = recorded.recorder.outcomes.counts;
+    assert_eq!(counts.planned, 500);
+    assert!((9..=11).contains(&counts.reset), "{counts:?}");
+    assert_eq!(counts.ok + counts.reset, 500);
+}
+
+#[test]
+fn a_stop_drops_what_was_planned_until_then_and_no_more() {
+    let mut watch = Watch {
+        stop_after_ok: Some(300),
+        ..Watch::default()
+    };
+    let recorded = engine::run(
+        &plan(open_loop(5, 1_000, 60_000)),
+        echo_server(|_| Misdeed::None),
+        &mut watch,
+    )
+    .unwrap();
+    assert_conserved(&recorded);
+    let counts = recorded.recorder.outcomes.counts;
+    let planned_until_then = u64::try_from(recorded.measured.as_millis()).unwrap();
+    assert!(counts.planned <= planned_until_then + 100, "{counts:?}");
+    assert!(counts.planned + 2 >= planned_until_then, "{counts:?}");
+}
+
+/// What loadgen prints and records about a server, run as a user runs it.
+fn told(address: SocketAddr, flags: &str) -> (String, Measurement) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("record.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["--target", &address.to_string(), "--quiet", "--pin", "off", "--output"])
+        .arg(&file)
+        .args(flags.split_whitespace())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let record = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    (String::from_utf8(output.stdout).unwrap(), record)
+}
+
+#[test]
+fn a_stall_that_a_closed_loop_hides_is_warned_of_and_an_open_loop_shows_it() {
+    let server = freezing_server(Duration::from_millis(1_000), Duration::from_millis(400));
+    let (closed, _) = told(server, "--clients 1 --warmup 0 --duration 2s");
+    assert!(closed.contains("coordinated omission"), "{closed}");
+    assert!(!closed.contains("send lag"), "{closed}");
+    let (open, record) = told(server, "--clients 1 --rate 500 --warmup 0 --duration 2s");
+    for word in [
+        "open loop at 500/s",
+        "1,000 planned",
+        "\n  response ",
+        "\n  service ",
+        "\n  send lag ",
+        "part:",
+    ] {
+        assert!(open.contains(word), "{word}: {open}");
+    }
+    let latency = &record.latency_ns;
+    assert!(latency.response.p90 > latency.service.p90, "{latency:?}");
+    let histograms = &record.histograms;
+    assert!(histograms.service.is_some() && histograms.send_lag.is_some());
+    assert!(record.littles_law.unwrap().rel_error < 0.01, "{:?}", record.littles_law);
+    let sent: u64 = record.windows.iter().filter_map(|window| window.sent).sum();
+    assert_eq!((sent, record.counts.dropped), (record.counts.sent, 0));
+}

@@ -1,7 +1,8 @@
 //! The echo contract, rule by rule, on every binary, with one worker and with two.
 
-use echo_contract::conformance::{Finding, Outcome, Profile, Subject, verify};
+use echo_contract::conformance::{Outcome, Profile, Subject, verify};
 use server_kit::testing::ServerBinary;
+use std::thread;
 
 /// One line for each server: its feature, a name for its tests, its binary, and what makes it a target.
 macro_rules! keeps_the_echo_contract {
@@ -11,13 +12,8 @@ macro_rules! keeps_the_echo_contract {
             const PATH: &str = env!(concat!("CARGO_BIN_EXE_", $binary));
 
             #[test]
-            fn with_one_worker_keeps_the_echo_contract() {
-                super::verify_with_workers(PATH, $arguments, "1");
-            }
-
-            #[test]
-            fn with_two_workers_keeps_the_echo_contract() {
-                super::verify_with_workers(PATH, $arguments, "2");
+            fn keeps_the_echo_contract() {
+                super::verify_with_one_and_two_workers(PATH, $arguments);
             }
         }
     };
@@ -42,20 +38,28 @@ keeps_the_echo_contract!(
 );
 keeps_the_echo_contract!("tokio", event_tokio_percore, "event-tokio", &["--strategy", "per-core"]);
 
+/// Both at once: the checks mostly wait.
+fn verify_with_one_and_two_workers(path: &str, arguments: &[&str]) {
+    thread::scope(|scope| {
+        for workers in ["1", "2"] {
+            scope.spawn(move || verify_with_workers(path, arguments, workers));
+        }
+    });
+}
+
 fn verify_with_workers(path: &str, arguments: &[&str], workers: &str) {
     let arguments: Vec<_> = arguments.iter().copied().chain(["--workers", workers]).collect();
     let server = ServerBinary::new(path, &arguments);
-    let findings = verify(&Subject::started(&server, Profile::unbounded()), &mut tell);
+    let findings = verify(&Subject::started(&server, Profile::unbounded()), &mut |_| {});
+    for finding in &findings {
+        println!(
+            "workers {workers}, rule {}: {}: {:?} {:?} {:?}",
+            finding.rule, finding.check, finding.outcome, finding.figure, finding.took
+        );
+    }
     let failed: Vec<_> = findings
         .iter()
         .filter(|finding| matches!(finding.outcome, Outcome::Failed(_)))
         .collect();
-    assert!(failed.is_empty(), "{failed:#?}");
-}
-
-fn tell(finding: &Finding) {
-    println!(
-        "rule {}: {}: {:?} {:?} {:?}",
-        finding.rule, finding.check, finding.outcome, finding.figure, finding.took
-    );
+    assert!(failed.is_empty(), "with {workers} workers: {failed:#?}");
 }

@@ -215,7 +215,13 @@ pub struct WorkloadArgs {
     pub pacing: Option<Waiting>,
 
     /// Decides payload bytes, sizes, random arrivals and the order of a comparison
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 1,
+        env = "LOADGEN_SEED",
+        hide_env_values = true
+    )]
     pub seed: u64,
 }
 

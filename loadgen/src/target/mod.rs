@@ -28,6 +28,7 @@ use crate::sampler::cgroup::{self, Cgroup};
 use crate::sampler::process::{self, Watch};
 use crate::sampler::socket::Owner;
 use crate::sampler::syscalls::{self, SyscallCounter};
+use crate::validity::environment;
 use attach::Listener;
 use container::Container;
 use echo_contract::catalog::{self, TARGETS};
@@ -41,10 +42,13 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Time a server gets beyond its drain timeout.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+/// Pause between two look-ups of a service that is not up yet.
+const SERVICE_RETRY: Duration = Duration::from_millis(100);
 
 /// Which server is wanted.
 #[derive(Clone, Debug)]
@@ -116,7 +120,10 @@ pub fn obtain(request: &Request<'_>) -> Result<Server, Failure> {
     if request.start == Start::Always {
         return start(request, row);
     }
-    let (address, holder) = holder_of(row);
+    let (address, holder) = match request.start {
+        Start::Never => awaited(row, request.connect_timeout),
+        Start::Auto | Start::Always => holder_of(row),
+    };
     let held_by = |who: String| {
         Failure::unreachable(format!(
             "{address} is held by {who}, not by {}: use --start always",
@@ -169,6 +176,19 @@ fn holder_of(row: &'static catalog::Target) -> (SocketAddr, Holder) {
             None => (address, Holder::Nobody),
         },
         holder => (address, holder),
+    }
+}
+
+/// As [`holder_of`]. In a container it waits for a service of the target's name, which has no address before it is up.
+fn awaited(row: &'static catalog::Target, limit: Duration) -> (SocketAddr, Holder) {
+    let deadline = Instant::now() + limit;
+    loop {
+        let found = holder_of(row);
+        let is_service_to_come = matches!(found.1, Holder::Nobody) && environment::is_container();
+        if !is_service_to_come || Instant::now() >= deadline {
+            return found;
+        }
+        thread::sleep(SERVICE_RETRY);
     }
 }
 

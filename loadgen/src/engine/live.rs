@@ -66,6 +66,7 @@ pub(super) struct Figures {
 pub(super) struct Live {
     phase: &'static str,
     phase_from_ns: u64,
+    looked_ns: u64,
     now: Box<State>,
     /// A ring; `kept` of them are there, the oldest of a full one comes next.
     states: Box<[State]>,
@@ -74,10 +75,11 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(now_ns: u64) -> Self {
         Self {
             phase: "",
-            phase_from_ns: 0,
+            phase_from_ns: now_ns,
+            looked_ns: now_ns,
             now: Box::new(State::NOTHING),
             states: vec![State::NOTHING; STEPS].into_boxed_slice(),
             next: 0,
@@ -88,9 +90,11 @@ impl Live {
     /// Looks at all workers; says how long the phase has lasted and what its last second was like.
     pub(super) fn look(&mut self, control: &Control, phase: &'static str, now_ns: u64) -> (u64, Figures) {
         if phase != self.phase {
-            (self.phase, self.phase_from_ns) = (phase, now_ns);
+            // It began when the one before was last looked at.
+            (self.phase, self.phase_from_ns) = (phase, self.looked_ns);
             (self.next, self.kept) = (0, 0);
         }
+        self.looked_ns = now_ns;
         self.now.read(control, now_ns);
         let figures = self.figures();
         let newest = &self.states[(self.next + STEPS - 1) % STEPS];
@@ -133,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_figures_are_of_the_last_second_over_all_workers() {
-        let (control, mut live) = (Control::new(2).unwrap(), Live::new());
+        let (control, mut live) = (Control::new(2).unwrap(), Live::new(7_000 * MS));
         answers(&control, 0, 5_000, 50 * MS);
         let (elapsed_ns, figures) = live.look(&control, "measured", 7_000 * MS);
         assert_eq!((elapsed_ns, figures), (0, Figures::default()));
@@ -155,10 +159,13 @@ mod tests {
 
     #[test]
     fn a_new_phase_begins_with_nothing() {
-        let (control, mut live) = (Control::new(1).unwrap(), Live::new());
+        let (control, mut live) = (Control::new(1).unwrap(), Live::new(0));
         live.look(&control, "warm-up", 0);
         answers(&control, 0, 5_000, MS);
         assert!(live.look(&control, "warm-up", 500 * MS).1.p99_ns.is_some());
-        assert_eq!(live.look(&control, "measured", 600 * MS), (0, Figures::default()));
+        assert_eq!(
+            live.look(&control, "measured", 600 * MS),
+            (100 * MS, Figures::default())
+        );
     }
 }

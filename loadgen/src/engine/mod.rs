@@ -199,7 +199,7 @@ pub fn run_traced(
             reports,
             workers: workers.len(),
             observer,
-            live: Live::new(),
+            live: Live::new(now_ns()),
             stopped: None,
             command: Command::Rest,
             reached: 0,

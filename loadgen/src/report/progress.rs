@@ -51,7 +51,7 @@ impl Line {
                 }
                 // The looks are 100 ms apart: the end of a phase of whole seconds is worth a line too.
                 if progress.elapsed + CADENCE / 20 >= *due {
-                    *due = progress.elapsed + CADENCE - CADENCE / 20;
+                    *due += CADENCE;
                     eprintln!("{}", text(progress));
                 }
             }

@@ -1,6 +1,7 @@
 //! What the conductor tells the workers, and what it sees of them while they run.
 
 use super::dealer::SharedPlan;
+use super::live::LiveBins;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -52,7 +53,7 @@ pub(super) struct Control {
     pub(super) progress: Vec<Progress>,
 }
 
-/// One worker's live figures, on a cache line of its own: the conductor's looking must not slow the worker.
+/// One worker's live figures, on cache lines of its own: the conductor's looking must not slow the worker.
 #[derive(Default)]
 #[repr(align(128))]
 pub(super) struct Progress {
@@ -62,6 +63,8 @@ pub(super) struct Progress {
     pub(super) errors: AtomicU64,
     /// Connections that have echoed and are open.
     pub(super) proven: AtomicU64,
+    /// Response times of the messages echoed whole, all phases.
+    pub(super) responses: LiveBins,
 }
 
 impl Control {

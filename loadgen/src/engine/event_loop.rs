@@ -308,6 +308,7 @@ impl<'a> EventLoop<'a> {
         };
         let now = now_ns();
         let recorder = &mut self.recorder;
+        let responses = &self.control.progress[self.worker].responses;
         recorder.totals.bytes_received += bytes as u64;
         if client.connection.in_flight() == 0 {
             return self.surplus(slot, bytes);
@@ -317,6 +318,7 @@ impl<'a> EventLoop<'a> {
             .connection
             .receive(&self.buffer[..bytes], self.setup.payload, |message| {
                 answered += 1;
+                responses.add(now - message.planned_ns);
                 recorder.ok(message, slot, now);
             });
         recorder.totals.messages += answered as u64;

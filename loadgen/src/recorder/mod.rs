@@ -1,5 +1,6 @@
 //! What one worker saw, kept without allocating; merged exactly at the end. Reads no clock and no file.
 
+pub mod coarse;
 pub mod in_flight;
 pub mod latency;
 pub mod outcome;

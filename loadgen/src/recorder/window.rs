@@ -1,18 +1,9 @@
 //! What happened in each slice of the measured phase. All memory is taken when the series is made.
 //!
-//! Each window has a small histogram of its own, so that windows of several workers merge exactly: 16 bins for every
-//! doubling, so a percentile of a window is within 5 % (the whole run's histogram is within 0.1 %).
+//! Each window has a small histogram of its own, so that windows of several workers merge exactly: the bins of
+//! [`coarse`], so a percentile of a window is within 5 % (the whole run's histogram is within 0.1 %).
 
-/// Bins for every doubling of the time.
-const BINS_PER_DOUBLING: usize = 16;
-/// Times below this share the first bin: 256 ns.
-const SHORTEST_LOG2: u32 = 8;
-/// Times from here on share the last bin: 34 s.
-const LONGEST_LOG2: u32 = 35;
-const BINS: usize = (LONGEST_LOG2 - SHORTEST_LOG2) as usize * BINS_PER_DOUBLING;
-/// Samples that must lie beyond a percentile of a window. A series is looked at as a whole, so a tenth of what a
-/// percentile of the whole run needs is enough.
-const SAMPLES_BEYOND: u64 = 10;
+use super::coarse::{self, BINS, bin};
 
 /// Messages that were sent and that ended in one window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,48 +86,11 @@ impl WindowSeries {
     /// with fewer than ten samples beyond it.
     #[must_use]
     pub fn response_percentile(&self, place: usize, per_10_000: u64) -> Option<u64> {
-        let window = &self.windows[place];
-        if window.ok * (10_000 - per_10_000) < SAMPLES_BEYOND * 10_000 {
-            return None;
-        }
-        let rank = (window.ok * per_10_000).div_ceil(10_000).max(1);
-        let mut below = 0;
-        for (bin, &count) in self.bins[place * BINS..(place + 1) * BINS].iter().enumerate() {
-            let count = u64::from(count);
-            if below + count >= rank {
-                // Evenly within the bin, and never above what was really seen.
-                let (from, width) = bounds(bin);
-                return Some((from + width * (rank - below) / count).min(window.response_max_ns));
-            }
-            below += count;
-        }
-        None
+        let bins = self.bins[place * BINS..(place + 1) * BINS].iter();
+        // Never above what was really seen.
+        let longest_ns = self.windows[place].response_max_ns;
+        coarse::percentile(bins.map(|&count| u64::from(count)), per_10_000).map(|ns| ns.min(longest_ns))
     }
-}
-
-/// The bin of a time.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "at most 5 bits are left")]
-fn bin(ns: u64) -> usize {
-    let doubling = ns.max(1).ilog2();
-    if doubling < SHORTEST_LOG2 {
-        return 0;
-    }
-    if doubling >= LONGEST_LOG2 {
-        return BINS - 1;
-    }
-    let within = (ns >> (doubling - 4)) as usize - BINS_PER_DOUBLING;
-    (doubling - SHORTEST_LOG2) as usize * BINS_PER_DOUBLING + within
-}
-
-/// Where a bin begins, and how wide it is. The first one reaches down to 0.
-fn bounds(bin: usize) -> (u64, u64) {
-    let (doubling, within) = (bin / BINS_PER_DOUBLING, bin % BINS_PER_DOUBLING);
-    let width = (1 << (SHORTEST_LOG2 as usize + doubling)) / BINS_PER_DOUBLING as u64;
-    if bin == 0 {
-        return (0, (1 << SHORTEST_LOG2) + width);
-    }
-    ((BINS_PER_DOUBLING + within) as u64 * width, width)
 }
 
 #[cfg(test)]
@@ -197,14 +151,5 @@ mod tests {
         assert_eq!(series.response_percentile(0, 9_900), None);
         series.ok(0, 5_000);
         assert_eq!(series.response_percentile(0, 9_900), Some(5_000));
-    }
-
-    #[test]
-    fn bins_join_without_a_seam() {
-        for place in 1..BINS {
-            let (from, width) = bounds(place);
-            assert_eq!((bin(from), bin(from + width - 1)), (place, place), "{from} + {width}");
-        }
-        assert_eq!((bin(0), bin(u64::MAX)), (0, BINS - 1));
     }
 }

@@ -127,7 +127,10 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
         )
     });
     gates.none_of("dropped", counts.dropped, |observed| {
-        format!("{observed} planned messages were never sent: the generator could not keep the plan")
+        format!(
+            "{observed} planned messages were never sent: all connections were busy until the end: use more --clients, or a \
+             lower --rate"
+        )
     });
 }
 

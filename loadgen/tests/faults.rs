@@ -117,6 +117,12 @@ fn each_fault_of_a_closed_loop_gives_its_own_reason_and_no_other() {
         ("run_queue_delay", |trial| {
             trial.loadgen_cost.run_queue_delay_percent_max = Some(11.0)
         }),
+        ("hiccup", |trial| {
+            trial.hiccup = Some(Hiccup {
+                beyond_1ms_percent: Some(0.11),
+                ..Hiccup::default()
+            });
+        }),
         ("connections", |trial| trial.connections.reached -= 1),
         ("window_gap", |trial| trial.windows[3].length_s = 0.3),
         ("steady_state", |trial| {

@@ -154,7 +154,7 @@ fn open_loop(extent: &Extent, address: SocketAddr) {
         );
         let (mut p50, mut p99, mut clean) = (Vec::new(), Vec::new(), 0);
         for round in 1..=extent.short_rounds {
-            let seconds = format!("{}ms", extent.seconds * 1000.0);
+            let seconds = format!("{:.0}ms", extent.seconds * 1000.0);
             let rate = RATE_PER_S.to_string();
             let flags = [
                 "--rate",

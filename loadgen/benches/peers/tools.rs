@@ -49,7 +49,7 @@ pub(crate) fn loadgen(address: SocketAddr, load: Load) -> Run {
         address,
         &[
             "--duration",
-            &format!("{}ms", load.seconds * 1000.0),
+            &format!("{:.0}ms", load.seconds * 1000.0),
             "--warmup",
             "300ms",
             "--size",

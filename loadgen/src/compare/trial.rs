@@ -10,6 +10,8 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::measurement::record::{Environment, Measurement, Origin, SuitePlace};
 use crate::plan::{Placement, Plan, pool};
+use crate::recorder::latency::LatencyHistogram;
+use crate::sampler::hiccup::{self, HiccupMeter};
 use crate::sampler::network;
 use crate::sampler::own::{self, ThreadTimes};
 use crate::sampler::syscalls::{self, SyscallCounter};
@@ -252,6 +254,8 @@ pub(super) struct Readings {
     /// Server CPU of the windows: length and nanoseconds.
     pub(super) windows: Vec<(Duration, Option<u64>)>,
     pub(super) hold: Option<HoldReading>,
+    pub(super) hiccup_method: String,
+    pub(super) hiccups: Option<LatencyHistogram>,
     pub(super) sampler_cpu: Duration,
     pub(super) server_died: bool,
 }
@@ -274,6 +278,7 @@ struct Watcher<'a> {
     server: &'a Server,
     sampler: Sampler,
     syscalls: Option<Arc<SyscallCounter>>,
+    hiccups: Option<HiccupMeter>,
     kernel_threads: machine::KernelThreads,
     placement: &'a Placement,
     is_job: bool,
@@ -294,7 +299,15 @@ impl<'a> Watcher<'a> {
         progress: &'a mut dyn FnMut(Progress),
     ) -> Self {
         let sampler = Sampler::new(server);
+        let hiccups = if plan.counting {
+            Err("not measured: a counting trial times nothing".to_string())
+        } else {
+            HiccupMeter::start(&plan.placement.loadgen_cpus, plan.threads)
+        };
         let readings = Readings {
+            hiccup_method: hiccups
+                .as_ref()
+                .map_or_else(Clone::clone, |_| hiccup::METHOD.to_owned()),
             cpu_method: sampler.cpu_method(),
             syscalls_method: syscalls
                 .as_ref()
@@ -305,6 +318,7 @@ impl<'a> Watcher<'a> {
             server,
             sampler,
             syscalls: syscalls.ok(),
+            hiccups: hiccups.ok(),
             kernel_threads: machine::KernelThreads::find(),
             placement: &plan.placement,
             is_job: plan.workload.is_job(),
@@ -318,6 +332,7 @@ impl<'a> Watcher<'a> {
     }
 
     fn into_readings(mut self) -> Readings {
+        self.readings.hiccups = self.hiccups.take().map(HiccupMeter::finish);
         self.readings.sampler_cpu = Duration::from_secs_f64(self.sampler.own_cpu_s());
         self.readings
     }
@@ -343,10 +358,18 @@ impl<'a> Watcher<'a> {
     fn begin_span(&mut self) {
         let mark = self.mark();
         self.window_from = Some((mark.at, mark.server.as_ref().map(|cpu| cpu.total_ns)));
+        self.record_hiccups(true);
         self.begin = Some(mark);
     }
 
+    fn record_hiccups(&self, yes: bool) {
+        if let Some(meter) = &self.hiccups {
+            meter.record(yes);
+        }
+    }
+
     fn end_span(&mut self) {
+        self.record_hiccups(false);
         let end = self.mark();
         if let Some(begin) = &self.begin {
             self.readings.measured.push(span(begin, &end, self.placement));

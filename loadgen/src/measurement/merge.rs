@@ -2,8 +2,8 @@
 //! connections are added, never averaged, and the order of the records does not matter. Pure: reads no clock and no file.
 
 use super::record::{
-    FirstFailure, Generator, Histograms, Latency, LatencySet, LoadgenCost, Measurement, Reason, Repetition, ServerCost,
-    ServerStats, Target, Throughput, Window,
+    FirstFailure, Generator, Hiccup, Histograms, Latency, LatencySet, LoadgenCost, Measurement, Reason, Repetition,
+    ServerCost, ServerStats, Target, Throughput, Window,
 };
 use crate::plan::{OpenLoop, Pacing, Plan, Stop, Workload};
 use crate::recorder::latency::LatencyHistogram;
@@ -51,6 +51,7 @@ pub fn merge(mut parts: Vec<Part>, lost: &[String]) -> Result<Measurement, Strin
         throughput: throughput(&parts, all.length()),
         latency_ns: histograms.summaries(),
         histograms: histograms.encoded(),
+        hiccup: histograms.hiccups(&parts),
         windows: windows(&parts, &spans, one_server),
         repetitions: repetitions(&parts, all.length(), one_server),
         fairness_jain: fairness(&parts),
@@ -318,6 +319,7 @@ struct Distributions {
     service: Option<LatencyHistogram>,
     send_lag: Option<LatencyHistogram>,
     connect: Option<LatencyHistogram>,
+    hiccup: Option<LatencyHistogram>,
 }
 
 impl Distributions {
@@ -338,6 +340,7 @@ impl Distributions {
             service: of("service", |histograms| histograms.service.as_ref())?,
             send_lag: of("send lag", |histograms| histograms.send_lag.as_ref())?,
             connect: of("connect", |histograms| histograms.connect.as_ref())?,
+            hiccup: of("hiccup", |histograms| histograms.hiccup.as_ref())?,
         })
     }
 
@@ -360,6 +363,18 @@ impl Distributions {
         }
     }
 
+    /// Of all generators that could tell.
+    fn hiccups(&self, parts: &[Part]) -> Option<Hiccup> {
+        let known = || parts.iter().filter_map(|part| part.record.hiccup.as_ref());
+        let told = known().find(|hiccup| hiccup.latency_ns.count > 0).or(known().next())?;
+        let all = self.hiccup.clone().unwrap_or_default();
+        Some(Hiccup {
+            method: told.method.clone(),
+            latency_ns: all.summary(),
+            beyond_1ms_percent: all.percent_beyond(Hiccup::LATE_NS, Hiccup::AT_LEAST),
+        })
+    }
+
     fn encoded(&self) -> Histograms {
         let encoded = |histogram: &Option<LatencyHistogram>| histogram.as_ref().and_then(LatencyHistogram::encode);
         Histograms {
@@ -367,6 +382,7 @@ impl Distributions {
             service: encoded(&self.service),
             send_lag: encoded(&self.send_lag),
             connect: encoded(&self.connect),
+            hiccup: encoded(&self.hiccup),
         }
     }
 }

@@ -54,6 +54,9 @@ pub struct Measurement {
     /// cannot be read.
     #[serde(default)]
     pub network: Option<Network>,
+    /// This machine's own share of every latency; null in records that do not know it.
+    #[serde(default)]
+    pub hiccup: Option<Hiccup>,
     /// Whether the server reached a steady state; null for a job and below 100 windows.
     #[serde(default)]
     pub steady: Option<SteadyState>,
@@ -475,6 +478,23 @@ pub struct LoadgenCost {
     pub cpu_pressure_percent: Option<f64>,
 }
 
+/// How late a thread woke in the measured phase that the trial's own load did not hold up.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Hiccup {
+    /// How it was measured, or why not.
+    pub method: String,
+    pub latency_ns: Latency,
+    /// Wake-ups more than 1 ms late, in percent; null below 1,000 wake-ups.
+    pub beyond_1ms_percent: Option<f64>,
+}
+
+impl Hiccup {
+    /// Later than this is counted.
+    pub const LATE_NS: u64 = 1_000_000;
+    /// Fewest wake-ups of which a share is told.
+    pub const AT_LEAST: u64 = 1000;
+}
+
 /// TCP counters of /proc/net/netstat and /proc/net/snmp, or their growth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Network {
@@ -569,4 +589,6 @@ pub struct Histograms {
     /// Null in a closed loop: it is 0.
     pub send_lag: Option<String>,
     pub connect: Option<String>,
+    #[serde(default)]
+    pub hiccup: Option<String>,
 }

@@ -85,6 +85,14 @@ impl LatencyHistogram {
         carries.then(|| self.0.value_at_quantile(parts as f64 / PARTS as f64))
     }
 
+    /// Share of the samples above `ns`, in percent, as exact as its bin; none when there are fewer than `at_least`.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share of at most 2^53 samples")]
+    pub fn percent_beyond(&self, ns: u64, at_least: u64) -> Option<f64> {
+        let within = self.0.count_between(0, ns);
+        (self.0.len() >= at_least.max(1)).then(|| (self.0.len() - within) as f64 * 100.0 / self.0.len() as f64)
+    }
+
     /// Place of a quantile among the sorted samples, from 1: n q, rounded up.
     #[must_use]
     pub fn rank(&self, parts: u64) -> u64 {

@@ -623,6 +623,9 @@ fn loadgen_cost(trial: &Measurement) -> String {
         parts.push(format!("waited for a CPU {}", percent(delay)));
     }
     parts.push(format!("sampler {:.1} ms CPU", cost.sampler_cpu_s * 1000.0));
+    if let Some(longest) = trial.hiccup.as_ref().and_then(|hiccup| hiccup.latency_ns.max) {
+        parts.push(format!("longest hiccup of its CPU {}", time_ns(longest)));
+    }
     parts.join(", ")
 }
 

@@ -157,9 +157,19 @@ fn network(measurement: &Measurement, gates: &mut Gates) {
     });
 }
 
+/// Share of wake-ups that may be more than a millisecond late, in percent: p99.9 within it.
+const HICCUPS_PERCENT: f64 = 0.1;
+
 /// Did others, or the trial's own crowding, take CPU time away?
 fn load(measurement: &Measurement, gates: &mut Gates) {
     let cost = &measurement.loadgen_cost;
+    let hiccups = measurement.hiccup.as_ref().and_then(|hiccup| hiccup.beyond_1ms_percent);
+    gates.limit("hiccup", hiccups, HICCUPS_PERCENT, |observed| {
+        format!(
+            "of an idle thread's wake-ups {observed:.2} % came more than 1 ms late (limit {HICCUPS_PERCENT} %): this machine \
+             stalls by itself, run again on a quieter one"
+        )
+    });
     match cost.foreign_cpu_percent_max {
         Some(foreign) => gates.limit("foreign_load", Some(foreign), FOREIGN_CPU_PERCENT, |observed| {
             format!(

@@ -333,6 +333,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
         fairness_jain: Some(0.998),
         server_cost: cost,
         network: None,
+        hiccup: None,
         steady: None,
         littles_law: None,
         loadgen_cost: LoadgenCost {

@@ -365,6 +365,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             service: None,
             send_lag: None,
             connect: connect.encode(),
+            hiccup: None,
         },
         generators: vec![],
     }

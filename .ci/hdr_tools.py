@@ -45,7 +45,7 @@ def check_distribution(name, latency, histogram):
 def main(record_file, hlog_file, hgrm_file):
     with open(record_file) as file:
         record = json.load(file)
-    latency = record["latency_ns"]
+    latency = dict(record["latency_ns"], hiccup=(record["hiccup"] or {}).get("latency_ns"))
 
     reader = HistogramLogReader(hlog_file, HdrHistogram(1, 3_600_000_000_000, 3))
     by_tag = {}

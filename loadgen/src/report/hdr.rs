@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 pub enum Format {
     /// The response time's distribution.
     Hgrm,
-    /// All distributions, each under its tag: `response`, `service`, `send_lag`, `connect`.
+    /// All distributions, each under its tag: `response`, `service`, `send_lag`, `connect`, `hiccup`.
     Hlog,
 }
 
@@ -51,6 +51,7 @@ pub fn recorded(trial: &Measurement) -> Result<Vec<(&'static str, LatencyHistogr
         ("service", &histograms.service),
         ("send_lag", &histograms.send_lag),
         ("connect", &histograms.connect),
+        ("hiccup", &histograms.hiccup),
     ]
     .into_iter()
     .filter_map(|(name, text)| Some((name, text.as_ref()?)))

@@ -20,6 +20,7 @@ pub mod engine;
 pub mod failure;
 pub mod interrupt;
 pub mod measurement;
+pub mod notice;
 pub mod plan;
 pub mod recorder;
 pub mod report;

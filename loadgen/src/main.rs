@@ -9,6 +9,7 @@ use loadgen::compare::matrix::PlanBase;
 use loadgen::compare::trial::RealTrials;
 use loadgen::failure::{Exit, Failure};
 use loadgen::interrupt::Interrupt;
+use loadgen::notice::notice;
 use loadgen::plan::resolve::Machine;
 use loadgen::target;
 use loadgen::validity::environment;
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(exit)) => ExitCode::from(exit as u8),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            notice(format_args!("error: {failure}"));
             ExitCode::from(failure.exit as u8)
         }
     }

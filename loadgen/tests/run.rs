@@ -34,11 +34,11 @@ fn good_server() -> SocketAddr {
     echo_server(|_| Misdeed::None)
 }
 
-/// Waits for a condition; a minute is a failure.
+/// Waits for a condition; five minutes are a failure: loadgen may have to build the servers first.
 fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        assert!(begun.elapsed() < Duration::from_secs(300), "{what} did not happen");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -271,6 +271,32 @@ fn a_reader_that_goes_away_is_no_fault() {
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!(stderr, "");
+}
+
+#[test]
+fn a_run_tells_each_second_what_goes_on() {
+    let ran = output(&format!("--target {} -c 3 -w 100ms -d 2500ms", good_server()));
+    let text = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let line = text.lines().find(|line| line.starts_with("measured 1."));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    for part in [" s left  ", "/s  p50 ", "  p99 ", "  errors 0"] {
+        assert!(line.contains(part), "no `{part}` in {line}");
+    }
+    let quiet = output(&format!("--target {} -c 3 -w 100ms -d 1500ms --quiet", good_server()));
+    assert!(quiet.stderr.is_empty(), "{quiet:?}");
+}
+
+#[test]
+fn a_reader_of_stderr_that_goes_away_costs_no_figure() {
+    let mut child = loadgen(&format!("--target {} -c 3 -w 100ms -d 1500ms", good_server()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    let ran = child.wait_with_output().unwrap();
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("verdict"), "{ran:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::cli::Pin;
 use crate::cmd::run::print;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
+use crate::notice::notice;
 use crate::plan::resolve::{Machine, placement};
 use crate::report::scorecard;
 use crate::target::TRUTH_VERB;
@@ -82,7 +83,7 @@ pub fn run(args: &CalibrateArgs, machine: &Machine, interrupt: &Interrupt) -> Re
     let mut findings = Vec::new();
     let outcome = suite::run(&bench, &mut findings, &mut |progress| {
         if !args.quiet {
-            eprintln!("{}", line(&progress));
+            notice(line(&progress));
         }
     });
     match &outcome {

@@ -8,6 +8,7 @@ use crate::compare::sweep::{Along, End, Slo, Sweep, SweepFile, SweepNow, SweepVi
 use crate::failure::{Exit, Failure};
 use crate::measurement::record::{Measurement, SCHEMA_VERSION};
 use crate::measurement::store::{SWEEP_FILE, Store};
+use crate::notice::notice;
 use crate::plan::resolve::Machine;
 use crate::report::numbers::{count, figure, minutes, time_ns};
 use crate::report::sweep as report;
@@ -310,8 +311,8 @@ impl SweepView for Progress {
             minutes(now.time_left)
         );
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None if !self.is_quiet => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| notice(line)),
+            None if !self.is_quiet => notice(line),
             None => {}
         }
     }

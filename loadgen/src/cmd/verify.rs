@@ -3,6 +3,7 @@
 use crate::cli::VerifyArgs;
 use crate::cmd::run::print;
 use crate::failure::{Exit, Failure};
+use crate::notice::notice;
 use crate::plan::Start;
 use crate::target;
 use comfy_table::{ContentArrangement, Table, presets};
@@ -77,7 +78,7 @@ fn check(name: &str, subject: &Subject<'_>, expected_failures: &[u8]) -> Result<
     let mut done = 0;
     let findings = conformance::verify(subject, &mut |finding| {
         done += 1;
-        eprintln!("{name} {done}/{total}: {}", finding.check);
+        notice(format_args!("{name} {done}/{total}: {}", finding.check));
     });
     print(&format!("{}\n", table(name, &findings, expected_failures)))?;
     Ok(findings)

@@ -3,6 +3,7 @@
 use crate::compare::matrix::SuiteFile;
 use crate::compare::runner::{Now, TrialProgress, View};
 use crate::measurement::record::Measurement;
+use crate::notice::notice;
 use crate::report::numbers::{figure, minutes};
 use crate::report::rows::{Results, why_not};
 use crate::report::terminal;
@@ -72,7 +73,7 @@ impl View for Bar {
     fn trial_ends(&mut self, now: &Now, measurement: &Measurement) {
         if let Some(text) = trouble(now, measurement) {
             self.overview_lines = 0;
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| notice(text));
         }
     }
 
@@ -119,7 +120,7 @@ impl View for Lines {
                 figure(measurement.throughput.messages_per_s)
             )
         });
-        eprintln!("{text}, about {} left", minutes(now.left));
+        notice(format_args!("{text}, about {} left", minutes(now.left)));
     }
 
     fn workload_ends(&mut self, workload: &str, file: &SuiteFile, results: &Results) {

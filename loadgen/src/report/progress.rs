@@ -2,6 +2,7 @@
 //! nothing with `--quiet`.
 
 use crate::engine::Progress;
+use crate::notice::notice;
 use crate::report::numbers::{count, figure, time_ns};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -52,7 +53,7 @@ impl Line {
                 // The looks are 100 ms apart: the end of a phase of whole seconds is worth a line too.
                 if progress.elapsed + CADENCE / 20 >= *due {
                     *due += CADENCE;
-                    eprintln!("{}", text(progress));
+                    notice(text(progress));
                 }
             }
             Self::Silent => {}

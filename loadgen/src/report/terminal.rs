@@ -418,10 +418,12 @@ fn origin(trial: &Measurement) -> String {
 fn attached_to(container: &Container, loadgen: &str) -> String {
     let word = |text: &Option<String>, none: &str| text.clone().unwrap_or(none.to_string());
     format!(
-        "attached to container {} ({} {}, network {}; {loadgen})",
+        "attached to container {} ({}, network {}; {loadgen})",
         word(&container.name, "without a name"),
-        word(&container.engine, "engine not seen"),
-        word(&container.engine_version, ""),
+        match (&container.engine, &container.engine_version) {
+            (Some(engine), Some(version)) => format!("{engine} {version}"),
+            (engine, _) => word(engine, "engine not seen"),
+        },
         word(&container.network_mode, "not seen"),
     )
 }

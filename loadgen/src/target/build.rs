@@ -1,6 +1,7 @@
 //! The server binaries: beside loadgen's own, built first when cargo is at hand, so that nothing stale is measured.
 
 use crate::failure::Failure;
+use crate::notice::notice;
 use echo_contract::catalog::TARGETS;
 use std::env;
 use std::ffi::OsString;
@@ -135,7 +136,9 @@ impl Place {
             .args(self.folder_flags())
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        eprintln!("building servers (first time about {FIRST_BUILD_MIN} min)");
+        notice(format_args!(
+            "building servers (first time about {FIRST_BUILD_MIN} min)"
+        ));
         match command.status() {
             Ok(status) if status.success() => Ok(true),
             Ok(_) => Err(Failure::unreachable(format!(

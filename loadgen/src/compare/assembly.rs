@@ -3,9 +3,9 @@
 use super::trial::{Context, CpuDelta, Readings, SERVER_DIED, Span};
 use crate::engine::{JobRun, Recorded, WINDOW};
 use crate::measurement::record::{
-    Connections, Counts, Environment, Hiccup, Histograms, Identity, Latency, LatencySet, LittlesLaw, LoadgenCost,
-    Measurement, Network, Origin, Repetition, SCHEMA_VERSION, ServerCost, ServerStats, SteadyState, SuitePlace, Target,
-    Throughput, Totals, Window,
+    Connections, Counts, Environment, Histograms, Identity, LatencySet, LittlesLaw, LoadgenCost, Measurement, Network,
+    Origin, Repetition, SCHEMA_VERSION, ServerCost, ServerStats, SteadyState, SuitePlace, Target, Throughput, Totals,
+    Window,
 };
 use crate::plan::Plan;
 use crate::recorder::latency::LatencyHistogram;
@@ -90,7 +90,10 @@ pub(super) fn assemble(parts: Parts<'_>) -> Measurement {
         server_cost: server_cost(&parts),
         loadgen_cost: loadgen_cost(&parts),
         network: parts.network,
-        hiccup: Some(hiccup(readings)),
+        hiccup: Some({
+            let hiccups = readings.hiccups.clone().unwrap_or_default();
+            hiccups.hiccup(readings.hiccup_method.clone())
+        }),
         steady: None,
         limiter: String::new(),
         server_stats: stopped
@@ -514,15 +517,6 @@ fn loadgen_cost(parts: &Parts<'_>) -> LoadgenCost {
         memory_peak_bytes: parts.loadgen_memory_peak_bytes,
         foreign_cpu_percent_max: total_if_known(|span| span.foreign_ns),
         cpu_pressure_percent: total_if_known(|span| span.pressure_us.map(|us| us * 1000)),
-    }
-}
-
-fn hiccup(readings: &Readings) -> Hiccup {
-    let hiccups = readings.hiccups.as_ref();
-    Hiccup {
-        method: readings.hiccup_method.clone(),
-        latency_ns: hiccups.map_or_else(Latency::default, LatencyHistogram::summary),
-        beyond_1ms_percent: hiccups.and_then(|all| all.percent_beyond(Hiccup::LATE_NS, Hiccup::AT_LEAST)),
     }
 }
 

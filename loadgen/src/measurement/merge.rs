@@ -367,12 +367,7 @@ impl Distributions {
     fn hiccups(&self, parts: &[Part]) -> Option<Hiccup> {
         let known = || parts.iter().filter_map(|part| part.record.hiccup.as_ref());
         let told = known().find(|hiccup| hiccup.latency_ns.count > 0).or(known().next())?;
-        let all = self.hiccup.clone().unwrap_or_default();
-        Some(Hiccup {
-            method: told.method.clone(),
-            latency_ns: all.summary(),
-            beyond_1ms_percent: all.percent_beyond(Hiccup::LATE_NS, Hiccup::AT_LEAST),
-        })
+        Some(self.hiccup.clone().unwrap_or_default().hiccup(told.method.clone()))
     }
 
     fn encoded(&self) -> Histograms {

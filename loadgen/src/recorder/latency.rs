@@ -1,6 +1,6 @@
 //! Distributions of times: recorded per worker, merged exactly, never averaged.
 
-use crate::measurement::record::Latency;
+use crate::measurement::record::{Hiccup, Latency};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
@@ -67,6 +67,16 @@ impl LatencyHistogram {
             p999: self.percentile(9990),
             p9999: self.percentile(9999),
             max: Some(self.0.max()),
+        }
+    }
+
+    /// The distribution as the hiccups of a machine, measured by `method`.
+    #[must_use]
+    pub fn hiccup(&self, method: String) -> Hiccup {
+        Hiccup {
+            method,
+            latency_ns: self.summary(),
+            beyond_1ms_percent: self.percent_beyond(Hiccup::LATE_NS, Hiccup::AT_LEAST),
         }
     }
 

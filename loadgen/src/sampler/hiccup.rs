@@ -168,8 +168,9 @@ mod tests {
     fn what_holds_its_cpu_up_is_seen() {
         let cpu = sched_getaffinity(Pid::from_raw(0)).unwrap();
         let cpu = (0..CpuSet::count()).find(|&place| cpu.is_set(place).unwrap()).unwrap();
-        let Ok(meter) = HiccupMeter::start(&[cpu], 1) else {
-            return; // The reason is the first test's.
+        let meter = match HiccupMeter::start(&[cpu], 1) {
+            Ok(meter) => meter,
+            Err(why) => return eprintln!("NOT RUN: {why}"),
         };
         meter.record(true);
         let hog = thread::spawn(move || {

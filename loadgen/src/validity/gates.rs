@@ -15,6 +15,8 @@ const PRESSURE_PERCENT: f64 = 10.0;
 /// little presses a little less; in an open loop it sends late.
 const RUN_QUEUE_DELAY_PERCENT_CLOSED: f64 = 10.0;
 const RUN_QUEUE_DELAY_PERCENT_OPEN: f64 = 2.0;
+/// Share of wake-ups that may be more than a millisecond late, in percent: p99.9 within it.
+const HICCUPS_PERCENT: f64 = 0.1;
 /// Above this share of its CPU a worker thread, not the server, sets the pace.
 const CLIENT_BOUND_PERCENT: f64 = 80.0;
 /// Share of a response percentile that the send lag at the same percentile may be.
@@ -156,9 +158,6 @@ fn network(measurement: &Measurement, gates: &mut Gates) {
         )
     });
 }
-
-/// Share of wake-ups that may be more than a millisecond late, in percent: p99.9 within it.
-const HICCUPS_PERCENT: f64 = 0.1;
 
 /// Did others, or the trial's own crowding, take CPU time away?
 fn load(measurement: &Measurement, gates: &mut Gates) {

@@ -1,30 +1,38 @@
 //! One load generator for all servers.
 //!
-//! Flow, one way: `cmd -> plan -> compare -> {target, sampler, engine(workload, recorder)} -> measurement -> report`.
+//! Imports point one way, down this list; `tests/house.rs` holds it against ARCHITECTURE.md.
 //!
-//! - [`plan`]: what will be done, checked and complete
-//! - [`workload`]: payload bytes, sizes, planned times, when to stop; pure
+//! - [`cmd`]: one verb, one file; what was typed becomes a plan, and what goes on is shown
+//! - [`compare`]: trials and rounds: runs a suite and makes the records
+//! - [`report`]: records and results in, text out
+//! - [`calibration`]: the generator tested against a server of known behaviour
 //! - [`engine`]: worker threads, event loop, connections; the only place that opens measuring sockets
+//! - [`subject`]: finds, starts and stops servers; the only place that handles processes
+//! - [`suite`]: what many records together say; pure
+//! - [`validity`]: whether one record can be believed; pure
+//! - [`environment`]: what the machine is
+//! - [`sampler`]: what server, loadgen and machine cost, from /proc and cgroups
+//! - [`measurement`]: where records are kept, and how those of several generators add up
 //! - [`recorder`]: histograms, windows, counts; reads no clock
-//! - [`target`]: finds, starts and stops servers; the only place that handles processes
-//! - [`sampler`]: what the server and loadgen itself cost, from /proc and cgroups
-//! - [`measurement`]: the record of a trial and where it is kept
-//! - [`validity`]: may the figures be believed?
-//! - [`compare`]: trials, rounds, statistics
-//! - [`report`]: records in, text out
+//! - [`workload`]: payload bytes, sizes, planned times; pure
+//! - [`record`]: the data
+//! - [`text`], [`failure`], [`notice`], [`interrupt`]: what everything may use
 
-pub mod cli;
+pub mod calibration;
 pub mod cmd;
 pub mod compare;
 pub mod engine;
+pub mod environment;
 pub mod failure;
 pub mod interrupt;
 pub mod measurement;
 pub mod notice;
-pub mod plan;
+pub mod record;
 pub mod recorder;
 pub mod report;
 pub mod sampler;
-pub mod target;
+pub mod subject;
+pub mod suite;
+pub mod text;
 pub mod validity;
 pub mod workload;

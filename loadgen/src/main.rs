@@ -1,18 +1,18 @@
 //! Parses, dispatches, prints a failure and sets the exit code. The only place that exits.
 
 use clap::{CommandFactory as _, Parser as _};
-use loadgen::cli::{Cli, ConnectArgs, Pin, Verb};
 use loadgen::cmd;
+use loadgen::cmd::arguments::{Cli, ConnectArgs, Pin, Verb};
 use loadgen::cmd::compare::{CompareArgs, Here};
 use loadgen::cmd::sweep::SweepArgs;
-use loadgen::compare::matrix::PlanBase;
 use loadgen::compare::trial::RealTrials;
+use loadgen::environment;
 use loadgen::failure::{Exit, Failure};
 use loadgen::interrupt::Interrupt;
 use loadgen::notice::notice;
-use loadgen::plan::resolve::Machine;
-use loadgen::target;
-use loadgen::validity::environment;
+use loadgen::record::Machine;
+use loadgen::subject;
+use loadgen::suite::matrix::PlanBase;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -53,8 +53,8 @@ fn run(cli: Cli) -> Result<Option<Exit>, Failure> {
             rendered.map_err(|error| Failure::fault(format!("the manual page: {error}")))?;
             cmd::run::print(&String::from_utf8_lossy(&page)).map(|()| None)
         }
-        Some(Verb::AsOwnerOf { folder, arguments }) => Err(target::run_as_owner_of(&folder, &arguments)),
-        Some(Verb::LaunchServer { arguments }) => Err(target::launch_server(arguments.into_iter().map(Into::into))),
+        Some(Verb::AsOwnerOf { folder, arguments }) => Err(subject::run_as_owner_of(&folder, &arguments)),
+        Some(Verb::LaunchServer { arguments }) => Err(subject::launch_server(arguments.into_iter().map(Into::into))),
     }
 }
 
@@ -108,9 +108,9 @@ fn connect(args: &ConnectArgs) -> Result<(), Failure> {
         _ => return Err(Failure::usage("connect to what? Give HOST PORT, or --target NAME")),
     };
     let (mut stdin, mut stdout) = (std::io::stdin().lock(), std::io::stdout());
-    let server = target::obtain(&target::Request {
+    let server = subject::obtain(&subject::Request {
         target: &target,
-        start: loadgen::plan::Start::Auto,
+        start: loadgen::record::Start::Auto,
         workers: None,
         server_cpus: &[],
         connect_timeout: args.timeout,

@@ -4,10 +4,10 @@
 //! machine may do much else between two looks at how quiet it is, so here they fail only where they are many times off, and
 //! what they say is told on the terminal.
 
-use loadgen::plan::Placement;
-use loadgen::validity::accuracy::bench::{Bench, Length};
-use loadgen::validity::accuracy::scorecard::{Check, Finding, Kind, Verdict};
-use loadgen::validity::accuracy::suite::{self, Progress};
+use loadgen::calibration::bench::{Bench, Length};
+use loadgen::calibration::scorecard::{Check, Finding, Kind, Verdict};
+use loadgen::calibration::suite::{self, Progress};
+use loadgen::record::Placement;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

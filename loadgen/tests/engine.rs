@@ -3,7 +3,7 @@
 mod support;
 
 use loadgen::engine::{self, Recorded};
-use loadgen::plan::{Plan, Workload};
+use loadgen::record::{Plan, Workload};
 use support::{Fault, Misdeed, Watch, closed_loop, echo_server, job, plan};
 
 fn run(fault: Fault, plan: &Plan) -> Recorded {
@@ -81,7 +81,7 @@ fn a_job_is_repeated_with_fresh_connections_until_enough_time_is_measured() {
 #[test]
 fn a_total_is_dealt_to_all_clients_and_threads() {
     let workload = Workload {
-        stop: loadgen::plan::Stop::TotalMessages(1003),
+        stop: loadgen::record::Stop::TotalMessages(1003),
         ..job(10, 1)
     };
     let recorded = run(
@@ -171,7 +171,7 @@ fn large_messages_come_back_whole() {
 }
 
 /// Runs a job of 500 messages in which every hundredth read meets a misdeed, and returns the counts.
-fn counts_of(fault: Fault, timeout_ms: u64) -> (loadgen::measurement::record::Counts, u64, String) {
+fn counts_of(fault: Fault, timeout_ms: u64) -> (loadgen::record::Counts, u64, String) {
     let recorded = run(
         fault,
         &Plan {

@@ -6,13 +6,14 @@
 
 mod support;
 
-use loadgen::measurement::record::*;
+use loadgen::environment;
 use loadgen::measurement::store::read_record;
-use loadgen::plan::{Arrivals, OpenLoop, Pacing, Start, Waiting};
+use loadgen::record::*;
+use loadgen::record::{Arrivals, OpenLoop, Pacing, Start, Waiting};
 use loadgen::sampler::{network, process};
-use loadgen::target::{self, Request, Server};
+use loadgen::subject::{self, Request, Server};
 use loadgen::validity::gates::{Evidence, judge, judge_plan, withhold_late_percentiles};
-use loadgen::validity::{environment, invariants};
+use loadgen::validity::invariants;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -361,7 +362,7 @@ fn assert_has(trial: &Measurement, gate: &str) {
 
 /// A server that loadgen knows, with a process of its own. It ends with the value.
 fn thread_server() -> Server {
-    target::obtain(&Request {
+    subject::obtain(&Request {
         target: "thread",
         start: Start::Always,
         workers: None,

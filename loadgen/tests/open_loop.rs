@@ -3,8 +3,8 @@
 mod support;
 
 use loadgen::engine::{self, Recorded};
-use loadgen::measurement::record::Measurement;
-use loadgen::plan::{Arrivals, OpenLoop, Pacing, Plan, Waiting, Workload};
+use loadgen::record::Measurement;
+use loadgen::record::{Arrivals, OpenLoop, Pacing, Plan, Waiting, Workload};
 use loadgen::recorder::latency::LatencyHistogram;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -2,7 +2,7 @@
 
 mod support;
 
-use loadgen::measurement::record::Measurement;
+use loadgen::record::Measurement;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -332,6 +332,6 @@ fn json_and_csv_go_to_stdout_alone() {
 fn a_dry_run_prints_the_plan_and_opens_nothing() {
     let ran = output("--target 127.0.0.1:1 -c 7 --dry-run");
     assert_eq!(code(&ran), 0);
-    let plan: loadgen::plan::Plan = serde_json::from_slice(&ran.stdout).unwrap();
+    let plan: loadgen::record::Plan = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(plan.workload.clients, 7);
 }

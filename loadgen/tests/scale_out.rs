@@ -2,7 +2,7 @@
 
 mod support;
 
-use loadgen::measurement::record::Measurement;
+use loadgen::record::Measurement;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, SystemTime};

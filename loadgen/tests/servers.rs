@@ -2,10 +2,10 @@
 
 use echo_contract::catalog;
 use echo_contract::conformance::{Launch, Launcher as _, Signal};
-use loadgen::measurement::record::Origin;
-use loadgen::plan::Start;
+use loadgen::record::Origin;
+use loadgen::record::Start;
 use loadgen::sampler::Sampler;
-use loadgen::target::{Launcher, Request, Server, obtain};
+use loadgen::subject::{Launcher, Request, Server, obtain};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;

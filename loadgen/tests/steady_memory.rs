@@ -6,8 +6,8 @@
 mod support;
 
 use loadgen::engine::{self, Directive, Moment, Observer, Progress};
-use loadgen::plan::{Plan, Start, Workload};
-use loadgen::target::{self, Request, Server};
+use loadgen::record::{Plan, Start, Workload};
+use loadgen::subject::{self, Request, Server};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,7 +64,7 @@ impl Observer for Counts {
 }
 
 fn thread_server() -> Server {
-    target::obtain(&Request {
+    subject::obtain(&Request {
         target: "thread",
         start: Start::Always,
         workers: None,

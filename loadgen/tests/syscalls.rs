@@ -1,9 +1,9 @@
 //! System calls per message: counted, or the reason told.
 
-use loadgen::measurement::record::{Measurement, Origin};
-use loadgen::plan::Start;
+use loadgen::record::Start;
+use loadgen::record::{Measurement, Origin};
 use loadgen::sampler::syscalls;
-use loadgen::target::{self, Request};
+use loadgen::subject::{self, Request};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn target_without_tracing(target: &str) -> Measurement {
 
 #[test]
 fn a_server_that_runs_already_is_counted_thread_by_thread() {
-    let server = target::obtain(&Request {
+    let server = subject::obtain(&Request {
         target: "thread",
         start: Start::Always,
         workers: None,

@@ -1,10 +1,10 @@
 //! Obtaining servers: attaching to what listens, starting the real ones, stopping them, and what both cost.
 
 use loadgen::failure::{Exit, Failure};
-use loadgen::measurement::record::Origin;
-use loadgen::plan::Start;
+use loadgen::record::Origin;
+use loadgen::record::Start;
 use loadgen::sampler::Sampler;
-use loadgen::target::{Request, Server, obtain};
+use loadgen::subject::{Request, Server, obtain};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};

@@ -10,9 +10,9 @@
 
 mod tools;
 
-use loadgen::measurement::record::Measurement;
-use loadgen::plan::Start;
-use loadgen::target::{self, Request};
+use loadgen::record::Measurement;
+use loadgen::record::Start;
+use loadgen::subject::{self, Request};
 use std::net::SocketAddr;
 use std::process::exit;
 use std::time::Duration;
@@ -34,7 +34,7 @@ struct Extent {
 fn main() {
     let extent = extent();
     tools::check_installed();
-    let server = target::obtain(&Request {
+    let server = subject::obtain(&Request {
         target: &extent.target,
         start: Start::Always,
         workers: None,

@@ -1,7 +1,7 @@
 //! The load generators that are compared: how each is started, and what it printed. All run on the client's CPU, and their
 //! CPU time is what the system charged them, start-up included.
 
-use loadgen::measurement::record::Measurement;
+use loadgen::record::Measurement;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,18 +1,19 @@
 //! `loadgen calibrate`: the generator proven on this machine, against a server of known behaviour.
 
-use crate::cli::Pin;
+use super::resolve::placement;
+use crate::calibration::bench::{Bench, Length};
+use crate::calibration::scorecard::{Scorecard, Setting, Verdict};
+use crate::calibration::suite::{self, Progress};
+use crate::calibration::truth_server::{self, TruthServer};
+use crate::cmd::arguments::Pin;
 use crate::cmd::run::print;
+use crate::environment;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::notice::notice;
-use crate::plan::resolve::{Machine, placement};
+use crate::record::Machine;
 use crate::report::scorecard;
-use crate::target::TRUTH_VERB;
-use crate::validity::accuracy::bench::{Bench, Length};
-use crate::validity::accuracy::scorecard::{Scorecard, Setting, Verdict};
-use crate::validity::accuracy::suite::{self, Progress};
-use crate::validity::accuracy::truth_server::{self, TruthServer};
-use crate::validity::environment;
+use crate::subject::TRUTH_VERB;
 use clap::{Args, ValueEnum};
 use echo_contract::catalog::Model;
 use echo_contract::ready::Ready;

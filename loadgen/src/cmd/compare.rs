@@ -1,19 +1,19 @@
 //! `loadgen compare`: targets x workloads in rounds, tables on stdout, a folder in `results/`.
 
-use crate::compare::matrix::{self, Pair, PlanBase, Suite, SuiteFile};
-use crate::compare::order;
-use crate::compare::progress;
+use super::progress::compare as progress;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
-use crate::measurement::record::{Measurement, SCHEMA_VERSION};
 use crate::measurement::store::Store;
-use crate::plan::Start;
-use crate::report::numbers::{counted, minutes, workload as workload_line};
-use crate::report::rows::{Results, check_one_mode};
+use crate::record::Start;
+use crate::record::{Measurement, SCHEMA_VERSION};
 use crate::report::terminal;
-use crate::target;
+use crate::subject;
+use crate::suite::matrix::{self, Pair, PlanBase, Suite, SuiteFile};
+use crate::suite::order;
+use crate::suite::preset;
+use crate::suite::results::{Results, check_one_mode};
+use crate::text::{counted, minutes, workload as workload_line};
 use crate::validity::invariants;
-use crate::workload::preset;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
@@ -190,7 +190,7 @@ fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<S
 const RUNNING: &str = "running";
 
 fn running_targets() -> Result<Vec<String>, Failure> {
-    let found: Vec<String> = target::running().map(|row| row.name.to_string()).collect();
+    let found: Vec<String> = subject::running().map(|row| row.name.to_string()).collect();
     if found.is_empty() {
         return Err(Failure::unreachable(
             "--targets running: no target listens on its port (`loadgen list` shows them); start some, for example with \

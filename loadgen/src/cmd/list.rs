@@ -1,7 +1,7 @@
 //! `loadgen list`: what can be measured, and under which workloads.
 
-use crate::plan::{Stop, Workload};
-use crate::workload::preset::PRESETS;
+use crate::record::{Stop, Workload};
+use crate::suite::preset::PRESETS;
 use comfy_table::{ContentArrangement, Table, presets};
 use echo_contract::catalog::{Selection, TARGETS};
 

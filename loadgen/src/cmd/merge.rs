@@ -1,6 +1,6 @@
 //! `loadgen merge FILES...`: one record out of those of several generators.
 
-use crate::cli::{OutputFormat, histogram_file};
+use crate::cmd::arguments::{OutputFormat, histogram_file};
 use crate::cmd::run;
 use crate::failure::{Exit, Failure};
 use crate::measurement::merge::{self, Part};

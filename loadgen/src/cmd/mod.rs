@@ -1,19 +1,22 @@
 //! One verb, one file: what was typed becomes a plan, the plan a measurement, the measurement a report.
 
+pub mod arguments;
 pub mod calibrate;
 pub mod compare;
 pub mod connect;
 pub mod list;
 pub mod merge;
+pub mod progress;
 pub mod publish;
 pub mod report;
+pub mod resolve;
 pub mod run;
 pub mod sweep;
 pub mod verify;
 
-use crate::compare::matrix::SuiteFile;
 use crate::failure::Failure;
 use crate::measurement::store::{SUITE_FILE, Store};
+use crate::suite::matrix::SuiteFile;
 use crate::validity::gates;
 use std::path::Path;
 

@@ -2,11 +2,11 @@
 //!
 //! The only verb that changes tracked files. It checks everything first, so that a refusal has changed nothing.
 
-use crate::compare::matrix::SuiteFile;
 use crate::failure::Failure;
 use crate::measurement::store::{Store, write_atomically};
 use crate::report::models;
-use crate::report::rows::{Results, check_one_mode};
+use crate::suite::matrix::SuiteFile;
+use crate::suite::results::{Results, check_one_mode};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,11 @@
 //! `loadgen report DIR`: a comparison's README.md, tables and charts again from its records.
 
-use crate::compare::progress;
-use crate::compare::sweep::SweepFile;
+use super::progress::compare as progress;
 use crate::failure::Failure;
 use crate::measurement::store::{SWEEP_FILE, Store};
-use crate::report::rows::{Results, check_one_mode};
 use crate::report::{self, folder, terminal};
+use crate::suite::results::{Results, check_one_mode};
+use crate::suite::sweep::SweepFile;
 use std::io::Write;
 use std::path::PathBuf;
 

@@ -1,16 +1,17 @@
 //! `loadgen --target NAME`: one measurement, summed up on stdout.
 
-use crate::cli::{OutputFormat, RunArgs};
-use crate::compare::trial::{self, Context, INTERRUPTED};
+use super::progress;
+use crate::cmd::arguments::{OutputFormat, RunArgs};
+use crate::compare::trial::{self, Context};
 use crate::engine::TOO_LATE;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
-use crate::measurement::record::Measurement;
 use crate::measurement::store;
-use crate::plan::Plan;
-use crate::plan::resolve::Machine;
+use crate::record::Machine;
+use crate::record::Plan;
+use crate::record::{INTERRUPTED, Measurement};
 use crate::report::{self, hdr};
-use crate::target;
+use crate::subject;
 use crate::validity::invariants;
 use std::io::Write as _;
 use std::path::Path;
@@ -40,8 +41,8 @@ pub fn run(
         store::probe(folder_of(path), BYTES_OF_A_RECORD)
             .map_err(|failure| Failure::unwritable(format!("{flag} {}: {}", path.display(), failure.text)))?;
     }
-    if echo_contract::catalog::find(&plan.target).is_some() && plan.start != crate::plan::Start::Never {
-        target::server_directory(args.machine.no_build)?;
+    if echo_contract::catalog::find(&plan.target).is_some() && plan.start != crate::record::Start::Never {
+        subject::server_directory(args.machine.no_build)?;
     }
     let context = Context {
         place: None,
@@ -52,7 +53,7 @@ pub fn run(
         command,
         interrupted: &|| interrupt.asked(),
     };
-    let mut line = report::progress::Line::new(args.quiet);
+    let mut line = progress::run::Line::new(args.quiet);
     let measurement = trial::run(&plan, &context, &mut |progress| line.show(&progress))?;
     line.clear();
     let printed = show(args, &measurement);
@@ -203,7 +204,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
+    use crate::cmd::arguments::Cli;
     use clap::Parser as _;
 
     #[test]

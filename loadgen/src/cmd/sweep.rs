@@ -1,17 +1,19 @@
 //! `loadgen sweep`: the highest rate within a response-time limit, or the curve over clients; a folder in `results/`.
 
-use crate::cli::{self, Size, Spacing};
+use super::resolve::sweep::plan_at;
+use crate::cmd::arguments::{self, Size, Spacing};
 use crate::cmd::compare::without_path;
 use crate::compare::runner::{TrialProgress, Trials};
-use crate::compare::search::Limits;
-use crate::compare::sweep::{Along, End, Slo, Sweep, SweepFile, SweepNow, SweepView, run_sweep};
+use crate::compare::sweep::{SweepNow, SweepView, run_sweep};
 use crate::failure::{Exit, Failure};
-use crate::measurement::record::{Measurement, SCHEMA_VERSION};
 use crate::measurement::store::{SWEEP_FILE, Store};
 use crate::notice::notice;
-use crate::plan::resolve::Machine;
-use crate::report::numbers::{count, figure, minutes, time_ns};
+use crate::record::Machine;
+use crate::record::{Measurement, SCHEMA_VERSION};
 use crate::report::sweep as report;
+use crate::suite::search::Limits;
+use crate::suite::sweep::{Along, End, Slo, Sweep, SweepFile};
+use crate::text::{count, figure, minutes, time_ns};
 use clap::ValueEnum as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal as _, Write};
@@ -30,15 +32,15 @@ pub struct SweepArgs {
     pub slo: Option<Slo>,
 
     /// With --slo the clients of every trial [default: 50]; without it all numbers to measure (closed loop): 1,10,100,1k
-    #[arg(short, long, value_name = "LIST", value_delimiter = ',', allow_hyphen_values = true, value_parser = cli::count)]
+    #[arg(short, long, value_name = "LIST", value_delimiter = ',', allow_hyphen_values = true, value_parser = arguments::count)]
     pub clients: Vec<u64>,
 
     /// First rate of the search, messages per second [default: 4000]
-    #[arg(long, value_name = "N", value_parser = cli::count, requires = "slo")]
+    #[arg(long, value_name = "N", value_parser = arguments::count, requires = "slo")]
     pub from: Option<u64>,
 
     /// Highest rate of the search [default: 10M]
-    #[arg(long, value_name = "N", value_parser = cli::count, requires = "slo")]
+    #[arg(long, value_name = "N", value_parser = arguments::count, requires = "slo")]
     pub to: Option<u64>,
 
     /// How close the search gets, in percent of the rate [default: 5]
@@ -50,19 +52,19 @@ pub struct SweepArgs {
     pub repeats: u32,
 
     /// Length of a trial's measured phase; a low rate takes longer, until its percentile can be told
-    #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = cli::duration)]
+    #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = arguments::duration)]
     pub duration: Duration,
 
     /// Time before it that does not count
-    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = cli::duration)]
+    #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = arguments::duration)]
     pub warmup: Duration,
 
     /// Message length: 64, 1KiB, or 64..1024
-    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = cli::size)]
+    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = arguments::size)]
     pub size: Size,
 
     /// Messages of one client under way at the same time
-    #[arg(short = 'P', long, value_name = "DEPTH", default_value = "1", value_parser = cli::count)]
+    #[arg(short = 'P', long, value_name = "DEPTH", default_value = "1", value_parser = arguments::count)]
     pub pipeline: u64,
 
     /// How the messages of a rate are spaced [default: poisson]
@@ -127,7 +129,7 @@ pub fn run(
                 Along::Clients { counts, .. } => counts.clone(),
             };
             for at in at {
-                file.sweep.plan_at(at, machine)?;
+                plan_at(&file.sweep, at, machine)?;
             }
             let name = format!("sweep-{}", file.sweep.target.replace([':', '/', '[', ']'], "-"));
             let date = now.strftime("%Y-%m-%d").to_string();
@@ -138,7 +140,13 @@ pub fn run(
     trials.prepare()?;
     let ended = {
         let mut view = Progress::new(args.quiet);
-        run_sweep(&mut file, trials, &mut store, machine, &mut view)
+        run_sweep(
+            &mut file,
+            trials,
+            &mut store,
+            &|sweep, at| plan_at(sweep, at, machine),
+            &mut view,
+        )
     };
     // Whatever happened, what was measured is told and written.
     let _ = out.write_all(report::text(&file, store.records()).as_bytes());
@@ -258,7 +266,7 @@ fn slo(text: &str) -> Result<Slo, String> {
 
 /// Checked here, kept as typed: every trial's plan reads it again.
 fn pin(text: &str) -> Result<String, String> {
-    text.parse::<cli::Pin>().map(|_| text.to_string())
+    text.parse::<arguments::Pin>().map(|_| text.to_string())
 }
 
 /// On stderr: a bar on a terminal, a line per trial elsewhere, nothing with `--quiet`.

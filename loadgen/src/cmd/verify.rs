@@ -1,11 +1,11 @@
 //! `loadgen verify`: the echo contract, rule by rule.
 
-use crate::cli::VerifyArgs;
+use crate::cmd::arguments::VerifyArgs;
 use crate::cmd::run::print;
 use crate::failure::{Exit, Failure};
 use crate::notice::notice;
-use crate::plan::Start;
-use crate::target;
+use crate::record::Start;
+use crate::subject;
 use comfy_table::{ContentArrangement, Table, presets};
 use echo_contract::catalog::{self, Capacity, TARGETS, Target};
 use echo_contract::conformance::{self, Finding, Outcome, Profile, Subject};
@@ -25,7 +25,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     };
     let mut broken = Vec::new();
     if named.is_empty() {
-        let server = target::obtain(&target::Request {
+        let server = subject::obtain(&subject::Request {
             target: &args.target,
             start: Start::Never,
             workers: None,
@@ -53,7 +53,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
             Capacity::Unbounded => None,
             Capacity::OnePerWorker => Some(WORKERS_OF_A_POOL),
         });
-        let launcher = target::Launcher::new(target, workers, args.no_build)?;
+        let launcher = subject::Launcher::new(target, workers, args.no_build)?;
         let profile = Profile::of(target, workers.unwrap_or(1) as usize);
         let findings = check(
             target.name,

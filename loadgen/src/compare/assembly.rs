@@ -1,15 +1,15 @@
 //! Makes the record of a trial from its parts. Pure: reads no clock, no file, no process.
 
-use super::trial::{Context, CpuDelta, Readings, SERVER_DIED, Span};
+use super::trial::{Context, CpuDelta, Readings, Span};
 use crate::engine::{JobRun, Recorded, WINDOW};
-use crate::measurement::record::{
+use crate::record::Plan;
+use crate::record::{
     Connections, Counts, Environment, Histograms, Identity, LatencySet, LittlesLaw, LoadgenCost, Measurement, Network,
-    Origin, Repetition, SCHEMA_VERSION, ServerCost, ServerStats, SteadyState, SuitePlace, Target, Throughput, Totals,
-    Window,
+    Origin, Repetition, SCHEMA_VERSION, SERVER_DIED, ServerCost, ServerStats, SteadyState, SuitePlace, Target,
+    Throughput, Totals, Window,
 };
-use crate::plan::Plan;
 use crate::recorder::latency::LatencyHistogram;
-use crate::target::{Probes, Stopped};
+use crate::subject::{Probes, Stopped};
 use crate::validity::gates::{self, Evidence};
 use crate::validity::omission;
 use crate::validity::steady::{self, Worse};

@@ -2,14 +2,14 @@
 //!
 //! Starts no process and opens no socket: that is what a [`Trials`] does. Prints nothing: that is what a [`View`] does.
 
-use crate::compare::matrix::{Pair, Suite, SuiteFile};
-use crate::compare::order;
 use crate::failure::Failure;
-use crate::measurement::record::{Measurement, SuitePlace};
 use crate::measurement::store::{SUITE_FILE, Store, pretty_json};
-use crate::plan::Plan;
+use crate::record::Plan;
+use crate::record::{Measurement, SuitePlace};
 use crate::report::folder;
-use crate::report::rows::{Results, pair_of, round_of, usable};
+use crate::suite::matrix::{Pair, Suite, SuiteFile};
+use crate::suite::order;
+use crate::suite::results::{Results, pair_of, round_of, usable};
 use crate::validity::gates::was_not_to_be_measured;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

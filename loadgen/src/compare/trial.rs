@@ -6,18 +6,20 @@
 use super::assembly::{self, Parts};
 use super::runner::{TrialProgress, Trials};
 use crate::engine::{self, Directive, Moment, Observer, Progress, limits};
+use crate::environment;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::measurement::record::{Environment, Measurement, Origin, SuitePlace};
-use crate::plan::{Placement, Plan, pool};
+use crate::record::{Environment, INTERRUPTED, Measurement, Origin, SERVER_DIED, SuitePlace};
+use crate::record::{Placement, Plan};
 use crate::recorder::latency::LatencyHistogram;
 use crate::sampler::hiccup::{self, HiccupMeter};
 use crate::sampler::network;
 use crate::sampler::own::{self, ThreadTimes};
 use crate::sampler::syscalls::{self, SyscallCounter};
 use crate::sampler::{CpuReading, HoldReading, Sampler, machine};
-use crate::target::{self, Request, Server};
-use crate::validity::{environment, gates};
+use crate::subject::{self, Request, Server};
+use crate::suite::pool;
+use crate::validity::gates;
 use nix::unistd::Pid;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,11 +40,6 @@ pub struct Context<'a> {
     pub interrupted: &'a dyn Fn() -> bool,
 }
 
-/// Why [`Measurement::incomplete_reason`] says so when the user stopped the run.
-pub const INTERRUPTED: &str = "stopped by a signal";
-/// And when the server ended.
-pub const SERVER_DIED: &str = "the server died";
-
 /// Runs one trial.
 ///
 /// # Errors
@@ -52,7 +49,7 @@ pub fn run(plan: &Plan, context: &Context<'_>, progress: &mut dyn FnMut(Progress
     let workers = pool::workers(&plan.target, plan.workload.clients, context.workers)?;
     let started_at = jiff::Timestamp::now().to_string();
     let environment = environment::capture();
-    let server = target::obtain(&Request {
+    let server = subject::obtain(&Request {
         target: &plan.target,
         start: plan.start,
         workers,
@@ -84,7 +81,7 @@ pub fn run(plan: &Plan, context: &Context<'_>, progress: &mut dyn FnMut(Progress
         place: context.place.clone(),
         command: context.command,
         started_at,
-        loadgen_sha256: std::env::current_exe().ok().and_then(|path| target::sha256_of(&path)),
+        loadgen_sha256: std::env::current_exe().ok().and_then(|path| subject::sha256_of(&path)),
         loadgen_memory_peak_bytes: own::memory_peak_bytes(),
         environment: environment.clone(),
         target,
@@ -131,7 +128,7 @@ pub struct RealTrials<'a> {
 
 impl Trials for RealTrials<'_> {
     fn prepare(&mut self) -> Result<(), Failure> {
-        target::server_directory(self.no_build).map(drop)
+        subject::server_directory(self.no_build).map(drop)
     }
 
     fn run(&mut self, plan: &Plan, place: &SuitePlace, progress: &mut dyn FnMut(TrialProgress)) -> Measurement {

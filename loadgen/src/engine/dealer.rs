@@ -175,7 +175,7 @@ impl<'a> Dealer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Arrivals, OpenLoop, Waiting};
+    use crate::record::{Arrivals, OpenLoop, Waiting};
 
     /// A message every microsecond, from 1,000,000 on, ten of them.
     fn dealers(shared: &SharedPlan) -> Vec<Dealer<'_>> {

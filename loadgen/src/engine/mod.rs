@@ -17,7 +17,7 @@ pub mod timestamps;
 mod worker;
 
 use crate::failure::Failure;
-use crate::plan::Plan;
+use crate::record::Plan;
 use crate::recorder::Recorder;
 use crate::recorder::trace::Trace;
 use crate::workload::payload::Payload;

@@ -4,7 +4,7 @@
 //! thousandth of the time asked for (`select_estimate_accuracy` in fs/select.c), and by the way from the interrupt to the
 //! thread, some tens of microseconds. So the last stretch before a planned send is spent looking at the clock.
 
-use crate::plan::Waiting;
+use crate::record::Waiting;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};

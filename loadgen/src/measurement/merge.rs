@@ -1,11 +1,11 @@
 //! Adds the records of several generators that pressed at the same time. Exact: histograms, windows, counts and
 //! connections are added, never averaged, and the order of the records does not matter. Pure: reads no clock and no file.
 
-use super::record::{
+use crate::record::{
     FirstFailure, Generator, Hiccup, Histograms, Latency, LatencySet, LoadgenCost, Measurement, Reason, Repetition,
     ServerCost, ServerStats, Target, Throughput, Window,
 };
-use crate::plan::{OpenLoop, Pacing, Plan, Stop, Workload};
+use crate::record::{OpenLoop, Pacing, Plan, Stop, Workload};
 use crate::recorder::latency::LatencyHistogram;
 use std::collections::BTreeSet;
 

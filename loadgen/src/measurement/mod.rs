@@ -1,5 +1,4 @@
 //! The versioned record of a trial, where records are kept, and how those of several generators add up.
 
 pub mod merge;
-pub mod record;
 pub mod store;

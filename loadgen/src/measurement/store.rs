@@ -4,7 +4,7 @@
 //! or on a full disk the old file is whole or the new one is, never half of either. Reads no clock: dates come from the caller.
 
 use crate::failure::Failure;
-use crate::measurement::record::{Measurement, SCHEMA_VERSION};
+use crate::record::{Measurement, SCHEMA_VERSION};
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,10 +13,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Name of the file that says what a suite compares; see [`crate::compare::matrix::SuiteFile`].
+/// Name of the file that says what a suite compares; see [`crate::suite::matrix::SuiteFile`].
 pub const SUITE_FILE: &str = "suite.json";
 
-/// Name of the file that says what a sweep measures; see [`crate::compare::sweep::SweepFile`].
+/// Name of the file that says what a sweep measures; see [`crate::suite::sweep::SweepFile`].
 pub const SWEEP_FILE: &str = "sweep.json";
 
 /// Folder of the records inside a suite's folder.

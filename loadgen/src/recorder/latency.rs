@@ -1,6 +1,6 @@
 //! Distributions of times: recorded per worker, merged exactly, never averaged.
 
-use crate::measurement::record::{Hiccup, Latency};
+use crate::record::{Hiccup, Latency};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;

@@ -7,7 +7,7 @@ pub mod outcome;
 pub mod trace;
 pub mod window;
 
-use crate::measurement::record::Totals;
+use crate::record::Totals;
 use in_flight::InFlight;
 use latency::LatencyHistogram;
 use outcome::{Kind, Outcomes};

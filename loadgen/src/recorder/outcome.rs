@@ -1,6 +1,6 @@
 //! How messages and connections ended: exact counts, and the first failure of each kind.
 
-use crate::measurement::record::{Connections, Counts, FirstFailure};
+use crate::record::{Connections, Counts, FirstFailure};
 
 /// A message that did not come back as it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

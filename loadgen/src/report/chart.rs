@@ -1,9 +1,9 @@
 //! A bar chart per workload as SVG: the median of the valid rounds, a whisker over their spread, every trial as a dot,
 //! the invalid ones hollow and grey. No script, no font of its own, a white ground: it looks the same on any page.
 
-use crate::plan::Workload;
-use crate::report::numbers::{figure, workload as workload_line};
-use crate::report::rows::Row;
+use crate::record::Workload;
+use crate::suite::results::Row;
+use crate::text::{figure, workload as workload_line};
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 800.0;

@@ -1,8 +1,8 @@
 //! The columns of a suite's tables, the same on the terminal and in Markdown. A new quantity is one entry here.
 
-use crate::compare::statistics::Spread;
-use crate::report::numbers::{bytes, count, figure, percent, percentile, range};
-use crate::report::rows::Row;
+use crate::suite::results::Row;
+use crate::suite::statistics::Spread;
+use crate::text::{bytes, count, figure, percent, percentile, range};
 
 /// A column: its heading, which may have two lines, and the cell of a row.
 pub struct Column {

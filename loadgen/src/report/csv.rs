@@ -1,11 +1,11 @@
 //! Numbers for other programs: one row per trial, and one row per target and workload. Units stand in the column names,
 //! an absent figure is an empty cell.
 
-use crate::compare::statistics::Spread;
-use crate::measurement::record::{Latency, Measurement};
 use crate::measurement::store::Stored;
-use crate::report::rows::{Results, label_of, pair_of, why_not};
-use crate::workload::preset::COUNTING_CLIENTS;
+use crate::record::{Latency, Measurement};
+use crate::suite::preset::COUNTING_CLIENTS;
+use crate::suite::results::{Results, label_of, pair_of, why_not};
+use crate::suite::statistics::Spread;
 use std::fmt::Display;
 
 /// One row per trial.

@@ -1,7 +1,7 @@
 //! Lines over a common axis as SVG, panels one below the other: what a sweep measured. No script, no font of its own, a
 //! white ground. Invalid points are hollow.
 
-use crate::report::numbers::figure;
+use crate::text::figure;
 use std::fmt::Write as _;
 
 /// One value of a line.

@@ -1,9 +1,9 @@
 //! The files of a suite's folder that are made from its records.
 
-use crate::compare::matrix::SuiteFile;
 use crate::measurement::store::Stored;
-use crate::report::rows::Results;
 use crate::report::{chart, csv, markdown};
+use crate::suite::matrix::SuiteFile;
+use crate::suite::results::Results;
 
 /// Name and text of each file: README.md, summary.csv, trials.csv and a chart per workload.
 #[must_use]

@@ -1,7 +1,7 @@
 //! Histograms in the formats of the HdrHistogram tools: `.hgrm`, the percentile distribution as text that their plotter
 //! draws, and `.hlog`, the interval log that keeps every bin.
 
-use crate::measurement::record::Measurement;
+use crate::record::Measurement;
 use crate::recorder::latency::LatencyHistogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};

@@ -1,7 +1,7 @@
 //! One record as JSON, and the schema of records.
 
-use crate::measurement::record::Measurement;
 use crate::measurement::store::pretty_json;
+use crate::record::Measurement;
 
 /// The record, indented, with a newline at the end.
 #[must_use]

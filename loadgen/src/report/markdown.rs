@@ -1,13 +1,13 @@
 //! The same tables as on the terminal, as GitHub Markdown, and the README of a suite's folder.
 
-use crate::compare::matrix::{Suite, SuiteFile};
-use crate::measurement::record::Measurement;
 use crate::measurement::store::Stored;
+use crate::record::Measurement;
 use crate::report::columns::{CPU, Column, Group, MEMORY, RESPONSE, SPEED};
-use crate::report::numbers::{bytes, counted, milliseconds, minutes, workload as workload_line};
 use crate::report::original;
-use crate::report::rows::{Results, Row};
 use crate::report::{chart, terminal};
+use crate::suite::matrix::{Suite, SuiteFile};
+use crate::suite::results::{Results, Row};
+use crate::text::{bytes, counted, milliseconds, minutes, workload as workload_line};
 use std::fmt::Write as _;
 use std::time::Duration;
 

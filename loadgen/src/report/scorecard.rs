@@ -1,7 +1,7 @@
 //! The scorecard of `loadgen calibrate`: a table for people, one object for scripts.
 
+use crate::calibration::scorecard::{Check, Finding, Kind, Scorecard, Verdict};
 use crate::measurement::store;
-use crate::validity::accuracy::scorecard::{Check, Finding, Kind, Scorecard, Verdict};
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write as _;
 
@@ -157,9 +157,9 @@ fn word(verdict: Verdict) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measurement::record::Environment;
-    use crate::plan::Placement;
-    use crate::validity::accuracy::scorecard::{Quiet, Setting};
+    use crate::calibration::scorecard::{Quiet, Setting};
+    use crate::record::Environment;
+    use crate::record::Placement;
 
     fn card(foreign: f64) -> Scorecard {
         let quiet = Quiet {

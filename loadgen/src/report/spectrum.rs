@@ -1,9 +1,9 @@
 //! `-L`: every percentile that the sample carries, with the interval in which that of the next sample of its kind would lie.
 
-use crate::measurement::record::Measurement;
+use crate::record::Measurement;
 use crate::recorder::latency::{LatencyHistogram, PARTS};
 use crate::report::hdr;
-use crate::report::numbers::{count, time_ns};
+use crate::text::{count, time_ns};
 use std::fmt::Write as _;
 
 /// All distributions of the record, one table each.

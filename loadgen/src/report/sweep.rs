@@ -1,13 +1,13 @@
 //! What a sweep says: the result in words, the curve as table, CSV and chart. Made again from its records at any time.
 
-use crate::compare::search::{Next, Outcome, Search};
-use crate::compare::sweep::{Along, Run, Slo, SweepFile, broken_why, quantile_name, runs};
-use crate::measurement::record::Measurement;
 use crate::measurement::store::Stored;
+use crate::record::Measurement;
 use crate::recorder::latency::LatencyHistogram;
 use crate::report::csv::{self, cell, maybe};
 use crate::report::curve::{Chart, Dot, Line, Panel, svg};
-use crate::report::numbers::{count, counted, figure, minutes, time_ns, workload as workload_line};
+use crate::suite::search::{Next, Outcome, Search};
+use crate::suite::sweep::{Along, Run, Slo, SweepFile, broken_why, quantile_name, runs};
+use crate::text::{count, counted, figure, minutes, time_ns, workload as workload_line};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -1,16 +1,16 @@
 //! Text for a terminal: the summary of one trial, the tables of a suite. Plain ASCII without colour, so that it can be
 //! piped, mailed and compared.
 
-use crate::compare::matrix::SuiteFile;
-use crate::compare::statistics::{Claim, ROUNDS_FOR_A_CLAIM};
-use crate::measurement::record::{Container, Generator, Latency, Measurement, Origin};
-use crate::plan::Workload;
+use crate::record::Workload;
+use crate::record::{Container, Generator, Latency, Measurement, Origin};
 use crate::report::columns::{CPU, Group, MEMORY, RESPONSE, SPEED};
-use crate::report::numbers::{
+use crate::report::original;
+use crate::suite::matrix::SuiteFile;
+use crate::suite::results::{Comparison, Results, Row};
+use crate::suite::statistics::{Claim, ROUNDS_FOR_A_CLAIM};
+use crate::text::{
     bytes, count, counted, figure, milliseconds, percent, percentile, time_ns, workload as workload_line,
 };
-use crate::report::original;
-use crate::report::rows::{Comparison, Results, Row};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use std::fmt::Write as _;
 

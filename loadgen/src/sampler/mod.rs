@@ -21,7 +21,7 @@ pub mod syscalls;
 pub use cgroup::{Cgroup, CpuTime as CpuReading};
 pub use process::ContextSwitches;
 
-use crate::target::Server;
+use crate::subject::Server;
 use cgroup::CpuCounter;
 use process::{Entry, tree, tree_cpu};
 use rand_chacha::ChaCha8Rng;
@@ -95,7 +95,7 @@ impl Sampler {
             (None, Some(pid)) => CpuMethod::Processes(pid),
             (None, None) => CpuMethod::None(server.why_no_pid().to_owned()),
         };
-        let is_attached = server.origin() == crate::measurement::record::Origin::Attached;
+        let is_attached = server.origin() == crate::record::Origin::Attached;
         let mut sampler = Self {
             root,
             cpu,

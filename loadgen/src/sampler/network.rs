@@ -1,6 +1,6 @@
 //! The kernel's TCP counters that tell of lost or refused segments. They count for the whole network namespace.
 
-use crate::measurement::record::Network;
+use crate::record::Network;
 use std::fs;
 
 /// Growth between two readings.

@@ -3,8 +3,9 @@
 //! Limits and reasons: METHODOLOGY, "When a trial is invalid".
 
 use super::invariants;
-use crate::measurement::record::{Latency, Measurement, Origin, Reason, SteadyClass};
-use crate::plan::{Arrivals, pool};
+use crate::record::Arrivals;
+use crate::record::{Latency, Measurement, Origin, Reason, SteadyClass};
+use crate::suite::pool;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 /// CPU time of others on the CPUs of the trial, percent of one CPU.

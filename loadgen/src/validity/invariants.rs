@@ -1,7 +1,7 @@
 //! What must hold in every record, whatever the server did. A violation is a fault of loadgen (or of what a server of
 //! this project says about itself), never a property of the server: loadgen then exits 1 with the numbers. Pure.
 
-use crate::measurement::record::{Measurement, Reason};
+use crate::record::{Measurement, Reason};
 
 /// Name of the gate.
 pub const GATE: &str = "conservation";
@@ -45,7 +45,7 @@ pub fn violations(measurement: &Measurement) -> Vec<Reason> {
         "times stand in the service histogram, but messages that ended are",
     );
     if !measurement.windows.is_empty() {
-        let sum = |of: fn(&crate::measurement::record::Window) -> u64| measurement.windows.iter().map(of).sum();
+        let sum = |of: fn(&crate::record::Window) -> u64| measurement.windows.iter().map(of).sum();
         equal(
             sum(|window| window.ok),
             counts.ok,

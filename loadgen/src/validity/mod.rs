@@ -1,7 +1,5 @@
 //! May the figures be believed?
 
-pub mod accuracy;
-pub mod environment;
 pub mod gates;
 pub mod invariants;
 pub mod omission;

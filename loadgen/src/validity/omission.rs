@@ -3,7 +3,7 @@
 //! A closed loop sends nothing while the server is silent, so a freeze costs one slow response per client, however many
 //! would have been sent meanwhile (coordinated omission). An open loop shows it, as the distance of response from service.
 
-use crate::measurement::record::{Latency, Measurement};
+use crate::record::{Latency, Measurement};
 
 /// A maximum so many times the p99, or a response so many times the service, is more than noise.
 const APART: u64 = 10;

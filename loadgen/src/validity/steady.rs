@@ -4,7 +4,7 @@
 //! Eckley 2012) for steps, Spearman's rank correlation with time for creeping trends, and MSER-5 (White 1997) for where a
 //! warm-up ends. A step or a trend must also be large: a busy machine wanders by several percent. Pure.
 
-use crate::measurement::record::{SteadyClass, SteadyState};
+use crate::record::{SteadyClass, SteadyState};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Fewest windows that are judged: 10 s. Of fewer seconds even a perfect order says little.

@@ -1,5 +1,4 @@
 //! What clients do, as pure values: payload bytes, message sizes, planned times, presets. No clock, no socket, no file.
 
 pub mod payload;
-pub mod preset;
 pub mod schedule;

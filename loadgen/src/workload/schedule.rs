@@ -5,7 +5,7 @@
 //! its burst, or a sum of exponential gaps), and leaves when the planned rate has summed up to that many messages. A ramp
 //! only changes the stretching, so it works for every pattern of arrivals.
 
-use crate::plan::{Arrivals, OpenLoop};
+use crate::record::{Arrivals, OpenLoop};
 
 /// The plan, standing at its next message. A copy is a second reader of the same plan.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +151,7 @@ fn gap(seed: u64, index: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Waiting;
+    use crate::record::Waiting;
 
     const SECOND: u64 = 1_000_000_000;
 

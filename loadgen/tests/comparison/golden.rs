@@ -2,15 +2,15 @@
 //! anew; read the difference before committing it.
 
 use crate::synthetic::{Fault, ORIGINALS, Synthetic, file, run, store, trial};
-use loadgen::compare::matrix::{Pair, SuiteFile};
 use loadgen::compare::runner::{Now, TrialProgress, View};
-use loadgen::measurement::record::{Latency, Measurement, Origin, SuitePlace};
 use loadgen::measurement::store::Store;
-use loadgen::plan::{Arrivals, OpenLoop, Pacing, Plan, Waiting};
-use loadgen::report::rows::Results;
+use loadgen::record::{Arrivals, OpenLoop, Pacing, Plan, Waiting};
+use loadgen::record::{Latency, Measurement, Origin, SuitePlace};
 use loadgen::report::{csv, folder, terminal};
+use loadgen::suite::matrix::{Pair, SuiteFile};
+use loadgen::suite::preset;
+use loadgen::suite::results::Results;
 use loadgen::validity::omission;
-use loadgen::workload::preset;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -2,8 +2,8 @@
 
 use crate::synthetic::{Fault, file, trial};
 use loadgen::measurement::merge::{Part, merge};
-use loadgen::measurement::record::{Connections, Measurement, ServerStats, SuitePlace, Totals, Window};
-use loadgen::plan::{Arrivals, OpenLoop, Pacing, Stop, Waiting};
+use loadgen::record::{Arrivals, OpenLoop, Pacing, Stop, Waiting};
+use loadgen::record::{Connections, Measurement, ServerStats, SuitePlace, Totals, Window};
 use loadgen::recorder::Recorder;
 use loadgen::recorder::outcome::Kind;
 use proptest::prelude::*;
@@ -306,7 +306,7 @@ fn one_server_under_two_generators_costs_once_and_two_servers_twice() {
 fn what_makes_one_record_unbelievable_makes_the_merged_one_so() {
     let busy = changed(2, |record| {
         record.valid = false;
-        record.reasons = vec![loadgen::measurement::record::Reason {
+        record.reasons = vec![loadgen::record::Reason {
             gate: "foreign_load".into(),
             observed: 9.0,
             limit: 3.0,

@@ -2,12 +2,12 @@
 
 use crate::synthetic::{Fault, ORIGINALS, Synthetic, file, run, store};
 use loadgen::cmd::{publish, report};
-use loadgen::compare::matrix::SuiteFile;
 use loadgen::compare::runner::{Now, TrialProgress, View};
 use loadgen::failure::Exit;
-use loadgen::measurement::record::Measurement;
 use loadgen::measurement::store::Store;
-use loadgen::report::rows::Results;
+use loadgen::record::Measurement;
+use loadgen::suite::matrix::SuiteFile;
+use loadgen::suite::results::Results;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use crate::synthetic::{Fault, ORIGINALS, file, store, trial};
 use loadgen::failure::Exit;
-use loadgen::measurement::record::{Measurement, SCHEMA_VERSION, SuitePlace};
 use loadgen::measurement::store::{SUITE_FILE, Store, parse_record, pretty_json, probe, read_record, write_atomically};
+use loadgen::record::{Measurement, SCHEMA_VERSION, SuitePlace};
 use std::fs;
 use std::path::Path;
 

@@ -2,13 +2,13 @@
 
 use crate::synthetic::{Fault, ORIGINALS, Synthetic, file, run, store};
 use loadgen::cmd::report::ReportArgs;
-use loadgen::compare::matrix::SuiteFile;
 use loadgen::compare::runner::{Now, SuiteEnd, TrialProgress, View};
 use loadgen::failure::Exit;
-use loadgen::measurement::record::Measurement;
 use loadgen::measurement::store::{SUITE_FILE, Store};
-use loadgen::report::rows::Results;
-use loadgen::workload::preset;
+use loadgen::record::Measurement;
+use loadgen::suite::matrix::SuiteFile;
+use loadgen::suite::preset;
+use loadgen::suite::results::Results;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! Trials that never happened: records with figures of the right size, the same for the same seed, and faults on demand.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // synthetic figures of known size
 
-use loadgen::compare::matrix::{self, PlanBase, Suite, SuiteFile};
 use loadgen::compare::runner::{SuiteEnd, TrialProgress, Trials, View, run_suite_by};
 use loadgen::failure::Failure;
-use loadgen::measurement::record::*;
 use loadgen::measurement::store::Store;
-use loadgen::plan::{Placement, Plan, Start};
+use loadgen::record::*;
+use loadgen::record::{Placement, Plan, Start};
 use loadgen::recorder::latency::LatencyHistogram;
+use loadgen::suite::matrix::{self, PlanBase, Suite, SuiteFile};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::cell::Cell;

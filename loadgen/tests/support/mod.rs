@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use loadgen::engine::{Directive, Moment, Observer, Progress};
-use loadgen::plan::{Arrivals, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload};
-use loadgen::workload::preset;
+use loadgen::record::{Arrivals, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload};
+use loadgen::suite::preset;
 
 /// What the server does to the n-th read (from 1, over all its connections).
 pub(crate) type Fault = fn(u64) -> Misdeed;

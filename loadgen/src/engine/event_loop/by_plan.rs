@@ -12,7 +12,7 @@ use crate::engine::clock::now_ns;
 use crate::engine::control::Command;
 use crate::engine::dealer::{Dealer, Due};
 use crate::engine::pacer;
-use crate::plan::Waiting;
+use crate::record::Waiting;
 use crate::recorder::Sent;
 use std::collections::VecDeque;
 

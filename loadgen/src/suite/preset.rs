@@ -1,6 +1,6 @@
 //! Named workloads. `loadgen list` prints them, `--workload NAME` takes them, the suite runs [`SUITE`].
 
-use crate::plan::{Pacing, Stop, Workload};
+use crate::record::{Pacing, Stop, Workload};
 
 /// A workload with a name and a sentence on what it shows.
 pub struct Preset {

@@ -7,7 +7,7 @@ use super::distribution::quantile;
 use super::scorecard::{Check, Finding, Quiet};
 use super::theory::{Queue, lindley};
 use crate::failure::Failure;
-use crate::plan::{Arrivals, Workload};
+use crate::record::{Arrivals, Workload};
 use crate::recorder::trace::Traced;
 use std::time::Duration;
 
@@ -255,7 +255,7 @@ fn ms(ns: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{OpenLoop, Waiting};
+    use crate::record::{OpenLoop, Waiting};
     use crate::workload::schedule::Schedule;
 
     /// Mean and p99 in milliseconds of a perfect server under the plan of 30 s that a full calibration makes.

@@ -487,7 +487,7 @@ pub(super) fn how_ended(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::build;
+    use crate::subject::build;
 
     /// READY of a shell script that stands in for a server; `$$` becomes its process id.
     fn ready_line(target: &str) -> String {

@@ -1,12 +1,12 @@
 //! What the user sees on stderr while a suite runs: a bar on a terminal, plain lines elsewhere. stdout stays for the result.
 
-use crate::compare::matrix::SuiteFile;
 use crate::compare::runner::{Now, TrialProgress, View};
-use crate::measurement::record::Measurement;
 use crate::notice::notice;
-use crate::report::numbers::{figure, minutes};
-use crate::report::rows::{Results, why_not};
+use crate::record::Measurement;
 use crate::report::terminal;
+use crate::suite::matrix::SuiteFile;
+use crate::suite::results::{Results, why_not};
+use crate::text::{figure, minutes};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What a test expected, what it measured, and whether that may be believed. Pure.
 
-use crate::measurement::record::Environment;
-use crate::plan::Placement;
+use crate::record::Environment;
+use crate::record::Placement;
 use serde::Serialize;
 
 /// How one accuracy test ended.
@@ -132,7 +132,7 @@ pub struct Quiet {
 }
 
 /// Limits of [`Quiet`], percent.
-pub const FOREIGN_CPU_LIMIT: f64 = super::super::gates::FOREIGN_CPU_PERCENT;
+pub const FOREIGN_CPU_LIMIT: f64 = crate::validity::gates::FOREIGN_CPU_PERCENT;
 pub const RUN_QUEUE_DELAY_LIMIT: f64 = 2.0;
 
 impl Quiet {

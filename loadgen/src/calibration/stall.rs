@@ -5,7 +5,7 @@ use super::bench::{Bench, FRAME_BYTES, closed_loop, open_loop};
 use super::scorecard::{Check, Finding, Kind, Quiet};
 use super::theory::Stall;
 use crate::failure::Failure;
-use crate::plan::Arrivals;
+use crate::record::Arrivals;
 use crate::recorder::latency::LatencyHistogram;
 use crate::validity::omission;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! The engine is asked through its own command, `docker`, and only when a port is answered by something that is not seen as
 //! a process here. What it does not tell stays null, with the reason. It never starts or stops a container.
 
-use crate::measurement::record;
+use crate::record;
 use crate::sampler::socket::Owner;
 use echo_contract::catalog::Target;
 use serde::Deserialize;
@@ -69,7 +69,7 @@ pub(super) fn with_id(id: &str) -> Result<Container, String> {
 /// The address of the service that is named like the target, for a loadgen that runs in a container itself: engines
 /// resolve the names of services that are up, and of no others.
 pub(super) fn service(row: &Target) -> Option<SocketAddr> {
-    if !crate::validity::environment::is_container() {
+    if !crate::environment::is_container() {
         return None;
     }
     let mut found = (row.name, row.port).to_socket_addrs().ok()?;

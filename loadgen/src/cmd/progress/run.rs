@@ -3,7 +3,7 @@
 
 use crate::engine::Progress;
 use crate::notice::notice;
-use crate::report::numbers::{count, figure, time_ns};
+use crate::text::{count, figure, time_ns};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;

@@ -1,11 +1,15 @@
 //! From what was typed to a plan that can be run: presets and files merged, limits computed, contradictions refused.
 //! Nothing is opened or started here; what the machine offers comes in as [`Machine`].
 
-use super::{Arrivals, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload, pool};
-use crate::cli::{self, Pin, RunArgs, Spacing, WorkloadArgs};
-use crate::compare::matrix::PlanBase;
+pub mod sweep;
+
+use crate::cmd::arguments::{self, Pin, RunArgs, Spacing, WorkloadArgs};
 use crate::failure::Failure;
-use crate::workload::preset;
+use crate::record::Machine;
+use crate::record::{Arrivals, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload};
+use crate::suite::matrix::PlanBase;
+use crate::suite::pool;
+use crate::suite::preset;
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;
@@ -24,17 +28,6 @@ const BURST_SIZE: u64 = 10;
 const MOST_BURST_SIZE: u64 = 1_000_000;
 /// See [`Plan::connect_window`]: as many as the shortest accept queue in common use (100, Python's asyncio) takes.
 const CONNECT_WINDOW: u32 = 100;
-
-/// What the machine offers, as far as plans depend on it.
-#[derive(Clone, Debug)]
-pub struct Machine {
-    /// CPUs that this process may use, grouped by physical core, cores of the fastest kind first.
-    pub cores: Vec<Vec<usize>>,
-    /// RLIMIT_NOFILE, hard.
-    pub nofile_hard: u64,
-    /// Ports that connect() may choose from, for each source address and target.
-    pub ports_per_source: u64,
-}
 
 impl Plan {
     /// Checks and completes what was typed.
@@ -253,7 +246,7 @@ fn from_file(path: &str) -> Result<Workload, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let file: WorkloadFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let time = |field: &str, text: Option<String>| -> Result<Option<Duration>, Failure> {
-        text.map(|text| cli::duration(&text))
+        text.map(|text| arguments::duration(&text))
             .transpose()
             .map_err(|error| wrong(format!("{field}: {error}")))
     };
@@ -264,7 +257,7 @@ fn from_file(path: &str) -> Result<Workload, Failure> {
             toml::Value::String(text) => text,
             other => other.to_string(),
         })
-        .map(|text| cli::size(&text))
+        .map(|text| arguments::size(&text))
         .transpose()
         .map_err(|error| wrong(format!("size: {error}")))?;
     let rate = file
@@ -274,7 +267,7 @@ fn from_file(path: &str) -> Result<Workload, Failure> {
             toml::Value::String(text) => text,
             other => other.to_string(),
         })
-        .map(|text| cli::count(&text))
+        .map(|text| arguments::count(&text))
         .transpose()
         .map_err(|error| wrong(format!("rate: {error}")))?;
     let stops = [
@@ -474,7 +467,7 @@ fn list(cpus: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Verb};
+    use crate::cmd::arguments::{Cli, Verb};
     use clap::Parser as _;
 
     fn machine(cores: &[&[usize]]) -> Machine {

@@ -5,11 +5,11 @@ use super::scorecard::Quiet;
 use crate::engine::timestamps::{self, RoundTrip};
 use crate::engine::{self, Directive, Moment, Observer, Progress, Recorded, limits};
 use crate::failure::{Exit, Failure};
-use crate::plan::{Arrivals, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload};
+use crate::record::{Arrivals, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload};
 use crate::sampler::machine::{self, KernelThreads};
 use crate::sampler::{own, process};
-use crate::target::TruthServer;
-use crate::workload::preset;
+use crate::subject::TruthServer;
+use crate::suite::preset;
 use echo_contract::stats::Stats;
 use nix::unistd::Pid;
 use std::sync::mpsc::channel;
@@ -293,7 +293,7 @@ impl Observer for Witness<'_> {
 
     fn look(&mut self, _: Progress) -> Directive {
         if (self.interrupted)() {
-            Directive::Stop(crate::compare::trial::INTERRUPTED.into())
+            Directive::Stop(crate::record::INTERRUPTED.into())
         } else {
             Directive::Continue
         }

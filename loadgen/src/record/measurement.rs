@@ -3,7 +3,7 @@
 //! Field names are stable: scripts rely on them. Times end in their unit. A figure that could not be had is null,
 //! and the reason stands beside it (`memory_method`, `cpu_method`, `notes`); it is never a guess. This file holds data only.
 
-use crate::plan::Plan;
+use super::Plan;
 use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
 use schemars::JsonSchema;
@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 
 /// Version of the record's layout; readers accept the same major version only.
 pub const SCHEMA_VERSION: &str = "1.1.0";
+
+/// Why [`Measurement::incomplete_reason`] says so when the user stopped the run.
+pub const INTERRUPTED: &str = "stopped by a signal";
+/// And when the server ended.
+pub const SERVER_DIED: &str = "the server died";
 
 /// One trial: one server, one workload, one measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,7 +1,7 @@
 //! What a suite compares: targets x workloads, for how many rounds, and what all its plans share. Pure.
 
-use crate::plan::{Placement, Plan, Start, Workload, pool};
-use crate::workload::preset;
+use super::{pool, preset};
+use crate::record::{Placement, Plan, Start, Workload};
 use echo_contract::catalog::{self, Selection, TARGETS};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -296,7 +296,7 @@ fn listed<T>(flag: &str, names: &str, find: impl Fn(&str) -> Option<T>, known: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Arrivals, OpenLoop, Pacing, Waiting};
+    use crate::record::{Arrivals, OpenLoop, Pacing, Waiting};
 
     fn by_plan(workload: &Workload) -> Workload {
         Workload {

@@ -6,7 +6,7 @@ use crate::cmd::merge::MergeArgs;
 use crate::cmd::publish::PublishArgs;
 use crate::cmd::report::ReportArgs;
 use crate::cmd::sweep::SweepArgs;
-use crate::plan::{Start, Waiting};
+use crate::record::{Start, Waiting};
 use crate::report::hdr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::Ipv4Addr;

@@ -1,8 +1,5 @@
 //! What will be done: checked and complete. `--dry-run` prints it, every record stores it, nothing is defaulted later.
 
-pub mod pool;
-pub mod resolve;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;

@@ -5,7 +5,7 @@ use super::bench::{Bench, FRAME_BYTES, open_loop};
 use super::distribution::{anderson_darling_exponential, ks_distance, quantile};
 use super::scorecard::{Check, Finding, Quiet};
 use crate::failure::Failure;
-use crate::plan::{Arrivals, OpenLoop, Pacing, Waiting, Workload};
+use crate::record::{Arrivals, OpenLoop, Pacing, Waiting, Workload};
 use crate::recorder::trace::Traced;
 use crate::workload::schedule::Schedule;
 use std::time::Duration;

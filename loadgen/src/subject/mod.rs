@@ -21,14 +21,14 @@ pub use spawn::Usage;
 pub use truth::{TRUTH_VERB, TruthServer};
 pub use verify::Launcher;
 
+use crate::environment;
 use crate::failure::Failure;
-use crate::measurement::record::{self, Origin};
-use crate::plan::Start;
+use crate::record::Start;
+use crate::record::{self, Origin};
 use crate::sampler::cgroup::{self, Cgroup};
 use crate::sampler::process::{self, Watch};
 use crate::sampler::socket::Owner;
 use crate::sampler::syscalls::{self, SyscallCounter};
-use crate::validity::environment;
 use attach::Listener;
 use container::Container;
 use echo_contract::catalog::{self, TARGETS};

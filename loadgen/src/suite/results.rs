@@ -3,12 +3,12 @@
 //! Only valid trials make figures. Where a row has none, its complete but invalid trials are shown, marked, and never
 //! compared: a reader on a busy machine should see what was measured and why not to believe it.
 
-use crate::compare::matrix::{Pair, Suite};
-use crate::compare::statistics::{Claim, PairedRatio, Spread, holm, judge, noise_floor, paired_ratio};
 use crate::failure::Failure;
-use crate::measurement::record::{Latency, Measurement, Reason};
 use crate::measurement::store::Stored;
+use crate::record::{Latency, Measurement, Reason};
 use crate::recorder::latency::LatencyHistogram;
+use crate::suite::matrix::{Pair, Suite};
+use crate::suite::statistics::{Claim, PairedRatio, Spread, holm, judge, noise_floor, paired_ratio};
 use crate::validity::gates::was_not_to_be_measured;
 use echo_contract::catalog;
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! How figures are printed, the same in every report: three significant digits, a unit, thousands apart.
 
-use crate::compare::statistics::Spread;
-use crate::measurement::record::Latency;
-use crate::plan::{Arrivals, OpenLoop, Pacing, Stop, Workload};
+use crate::record::Latency;
+use crate::record::{Arrivals, OpenLoop, Pacing, Stop, Workload};
+use crate::suite::statistics::Spread;
 
 /// `12,345`.
 #[must_use]
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_job_says_its_sum_and_a_timed_workload_its_phases() {
-        let of = |name| workload(&crate::workload::preset::find(name).unwrap().workload());
+        let of = |name| workload(&crate::suite::preset::find(name).unwrap().workload());
         assert_eq!(of("medium"), "1000 clients x 10 = 10,000 messages, 64 B, closed loop");
         assert_eq!(of("steady"), "1000 clients, 64 B, closed loop, 1 s warm-up + 3 s");
         assert_eq!(

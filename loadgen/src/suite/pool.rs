@@ -2,7 +2,7 @@
 //! workload has clients. Pure.
 
 use crate::failure::Failure;
-use crate::report::numbers::count;
+use crate::text::count;
 use echo_contract::catalog::{self, Capacity};
 
 /// Most workers that a pool gets unless the user asks for more: each is a process or a thread.

@@ -5,8 +5,8 @@ use super::bench::{Bench, FRAME_BYTES, Ran, job, open_loop};
 use super::scorecard::{Check, Finding};
 use crate::engine::Recorded;
 use crate::failure::Failure;
-use crate::measurement::record::Counts;
-use crate::plan::{Arrivals, Workload};
+use crate::record::Counts;
+use crate::record::{Arrivals, Workload};
 use std::time::Duration;
 
 /// Clients and messages of each.

@@ -1,7 +1,7 @@
 //! The machine and its settings, captured once per run: what cannot be read is null, never a guess.
 
-use crate::measurement::record::Environment;
-use crate::plan::resolve::Machine;
+use crate::record::Environment;
+use crate::record::Machine;
 use crate::sampler::{cgroup, process};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};

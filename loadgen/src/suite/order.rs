@@ -4,7 +4,7 @@
 //! falls on all targets alike and the paired statistics cancel it; the shorter the block, the less drift there is within
 //! it. Running all of A before all of B would not.
 
-use crate::compare::matrix::{Pair, Suite};
+use crate::suite::matrix::{Pair, Suite};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 

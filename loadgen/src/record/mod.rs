@@ -1,0 +1,10 @@
+//! The data that everything else is about: what is to be done ([`Plan`], [`Workload`]), what was measured
+//! ([`Measurement`] and its parts), and what the machine offers ([`Machine`]). Nothing here does anything.
+
+mod machine;
+mod measurement;
+mod plan;
+
+pub use machine::Machine;
+pub use measurement::*;
+pub use plan::*;

@@ -1,0 +1,11 @@
+//! What the records of many trials are and say together: which trials a comparison owes, in which order, and what their
+//! figures show. Pure: reads no clock and no file, starts nothing, prints nothing.
+
+pub mod matrix;
+pub mod order;
+pub mod pool;
+pub mod preset;
+pub mod results;
+pub mod search;
+pub mod statistics;
+pub mod sweep;

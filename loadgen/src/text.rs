@@ -2,7 +2,6 @@
 
 use crate::record::Latency;
 use crate::record::{Arrivals, OpenLoop, Pacing, Stop, Workload};
-use crate::suite::statistics::Spread;
 
 /// `12,345`.
 #[must_use]
@@ -80,12 +79,6 @@ pub fn percentile(latency: &Latency, value: Option<u64>) -> String {
         None if latency.count == 1 => "n/a (1 sample)".to_string(),
         None => format!("n/a ({} samples)", count(latency.count)),
     }
-}
-
-/// The smallest and the largest: `11,900..12,800`.
-#[must_use]
-pub fn range(spread: &Spread) -> String {
-    format!("{}..{}", figure(spread.min), figure(spread.max))
 }
 
 /// What the clients do, on one line: `1000 clients x 10 = 10,000 messages, 64 B, closed loop`.

@@ -58,7 +58,7 @@ fn a_hundred_forked_clients_are_a_hundred_and_one_processes_with_cpu_and_memory(
         ("fork", Some("fork"))
     );
     assert!(description.ready.is_some() && description.binary_sha256.is_some_and(|hex| hex.len() == 64));
-    let sampler = Sampler::new(&server);
+    let sampler = Sampler::new(&server.watched());
     let before = sampler.cpu().unwrap();
     let mut probe_child_is_gone = || sampler.hold().processes == Some(1);
     within_5_s("the first echo's process ends", &mut probe_child_is_gone);
@@ -87,7 +87,7 @@ fn a_hundred_forked_clients_are_a_hundred_and_one_processes_with_cpu_and_memory(
     drop(clients);
     within_5_s("the children end", || sampler.hold().processes == Some(1));
     let probes = server.probes();
-    let in_group = server.cgroup().is_some();
+    let in_group = server.watched().cgroup.is_some();
     let cpu = sampler.cpu().unwrap();
     let stopped = server.stop();
     assert!(stopped.clean, "{}", stopped.text);
@@ -111,7 +111,7 @@ fn a_hundred_forked_clients_are_a_hundred_and_one_processes_with_cpu_and_memory(
 #[test]
 fn above_two_hundred_processes_memory_is_a_sample_times_the_count() {
     let server = started("fork");
-    let sampler = Sampler::new(&server);
+    let sampler = Sampler::new(&server.watched());
     let _clients = clients(server.address(), 250, 1);
     let hold = sampler.hold();
     let processes = hold.processes.unwrap();
@@ -123,7 +123,7 @@ fn above_two_hundred_processes_memory_is_a_sample_times_the_count() {
         hold.memory_method,
         format!("PSS of a sample of 100 of {processes} processes")
     );
-    let pids = server.cgroup().map_or_else(Vec::new, |group| group.processes());
+    let pids = server.watched().cgroup.map_or_else(Vec::new, |group| group.processes());
     let all: u64 = pids
         .iter()
         .filter_map(|pid| loadgen::sampler::process::pss_bytes(*pid).ok())
@@ -138,7 +138,7 @@ fn above_two_hundred_processes_memory_is_a_sample_times_the_count() {
 #[test]
 fn threads_are_counted_and_their_time_survives_them() {
     let server = started("thread");
-    let sampler = Sampler::new(&server);
+    let sampler = Sampler::new(&server.watched());
     let before = sampler.hold().threads.unwrap();
     let clients = clients(server.address(), 50, 20);
     let hold = sampler.hold();
@@ -156,7 +156,7 @@ fn threads_are_counted_and_their_time_survives_them() {
 fn a_killed_server_is_seen_dead_and_its_children_are_swept_up() {
     let server = started("fork");
     let _clients = clients(server.address(), 10, 1);
-    let pids = server.cgroup().map_or_else(Vec::new, |group| group.processes());
+    let pids = server.watched().cgroup.map_or_else(Vec::new, |group| group.processes());
     assert!(server.is_alive());
     let pid = i32::try_from(server.pid().unwrap()).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
@@ -190,7 +190,7 @@ fn an_attached_server_is_known_by_name_and_read_by_its_tree() {
     let attached = obtain(&request).unwrap();
     assert_eq!(attached.pid(), server.pid());
     assert_eq!(attached.description().model.as_deref(), Some("fork"));
-    let sampler = Sampler::new(&attached);
+    let sampler = Sampler::new(&attached.watched());
     let before = sampler.cpu().unwrap();
     let _clients = clients(attached.address(), 20, 50);
     assert!(sampler.hold().processes.unwrap() >= 21);

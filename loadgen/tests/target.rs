@@ -93,7 +93,7 @@ fn localhost_finds_a_server_that_listens_on_one_protocol_only() {
 fn an_attached_server_that_shares_its_cgroup_is_read_from_proc() {
     let address = echo_server();
     let server = obtain(&request(&address.to_string(), Start::Auto)).unwrap();
-    let sampler = Sampler::new(&server);
+    let sampler = Sampler::new(&server.watched());
     assert_eq!(sampler.cpu_method(), "/proc (live processes)");
     let before = sampler.cpu().unwrap();
     let hold = sampler.hold();

@@ -18,8 +18,8 @@ use crate::sampler::own::{self, ThreadTimes};
 use crate::sampler::syscalls::{self, SyscallCounter};
 use crate::sampler::{CpuReading, HoldReading, Sampler, machine};
 use crate::subject::{self, Request, Server};
-use crate::suite::pool;
 use crate::validity::gates;
+use crate::workload::pool;
 use nix::unistd::Pid;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -295,7 +295,7 @@ impl<'a> Watcher<'a> {
         interrupted: &'a dyn Fn() -> bool,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Self {
-        let sampler = Sampler::new(server);
+        let sampler = Sampler::new(&server.watched());
         let hiccups = if plan.counting {
             Err("not measured: a counting trial times nothing".to_string())
         } else {

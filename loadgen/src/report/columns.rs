@@ -2,7 +2,7 @@
 
 use crate::suite::results::Row;
 use crate::suite::statistics::Spread;
-use crate::text::{bytes, count, figure, percent, percentile, range};
+use crate::text::{bytes, count, figure, percent, percentile};
 
 /// A column: its heading, which may have two lines, and the cell of a row.
 pub struct Column {
@@ -126,4 +126,10 @@ pub fn whole(number: f64) -> String {
 )]
 fn rounded(number: f64) -> u64 {
     number.round() as u64
+}
+
+/// The smallest and the largest: `11,900..12,800`.
+#[must_use]
+pub fn range(spread: &Spread) -> String {
+    format!("{}..{}", figure(spread.min), figure(spread.max))
 }

@@ -1,11 +1,12 @@
 //! The tracked tables that `loadgen publish` splices: the original's layout, one row per runtime, the index of folders.
 
+use super::columns::range;
 use crate::report::columns::{syscalls, whole};
 use crate::report::original::{self, Figures};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
 use crate::suite::statistics::Spread;
-use crate::text::{bytes, counted, figure, percent, percentile, range, workload as workload_line};
+use crate::text::{bytes, counted, figure, percent, percentile, workload as workload_line};
 use echo_contract::catalog::Model;
 use std::fmt::Write as _;
 

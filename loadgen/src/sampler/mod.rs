@@ -1,6 +1,6 @@
 //! What the server costs, from cgroups and /proc: its whole process tree, children that ended included.
 //!
-//! Only this module and `validity/environment` read /proc and cgroups. Nothing here starts, stops or signals a process.
+//! Only this module and `environment` read /proc and cgroups. Nothing here starts, stops or signals a process.
 //! CPU time is read by the first of these that works, and the record says which:
 //!
 //! 1. a cgroup that holds the server alone (`cgroup v1 cpuacct`, `cgroup v2 cpu.stat`): exact, a few microseconds;
@@ -21,11 +21,11 @@ pub mod syscalls;
 pub use cgroup::{Cgroup, CpuTime as CpuReading};
 pub use process::ContextSwitches;
 
-use crate::subject::Server;
 use cgroup::CpuCounter;
 use process::{Entry, tree, tree_cpu};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,21 @@ const PROCESSES_READ_EACH: usize = 200;
 const SAMPLE: usize = 100;
 /// Kernel stack of a thread on x86-64 and ARM.
 const KERNEL_STACK_BYTES: u64 = 16 << 10;
+
+/// The server whose cost is read, as far as it can be seen.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// Its first process; `None` where it cannot be seen.
+    pub pid: Option<u32>,
+    /// Why [`Watched::pid`] is `None`, as one phrase.
+    pub why_no_pid: String,
+    /// A group that was made for it and holds nothing else.
+    pub cgroup: Option<Arc<Cgroup>>,
+    /// The container that its first process was found in.
+    pub container_id: Option<String>,
+    /// Whether it ran before the trial, so that its counters do not begin at zero.
+    pub is_attached: bool,
+}
 
 /// Reads the cost of one server. Methods are chosen once, so that all readings of a trial compare.
 #[derive(Debug)]
@@ -58,7 +73,7 @@ enum CpuMethod {
 }
 
 /// Directories of the server's group; the [`Cgroup`] itself stays with the one who removes it.
-type Group = Option<std::sync::Arc<Cgroup>>;
+type Group = Option<Arc<Cgroup>>;
 
 /// What a server holds while all clients are connected.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,11 +94,11 @@ pub struct HoldReading {
 impl Sampler {
     /// Decides how this server is read.
     #[must_use]
-    pub fn new(server: &Server) -> Self {
-        let root = server.pid();
-        let group = server.cgroup().cloned().or_else(|| {
+    pub fn new(server: &Watched) -> Self {
+        let root = server.pid;
+        let group = server.cgroup.clone().or_else(|| {
             let pid = root?;
-            if let Some(id) = server.container_id() {
+            if let Some(id) = &server.container_id {
                 return Cgroup::of_container(pid, id).ok().map(Into::into);
             }
             let members: Vec<u32> = tree(pid).iter().map(|entry| entry.pid).collect();
@@ -93,9 +108,8 @@ impl Sampler {
         let cpu = match (counter, root) {
             (Some(counter), _) => CpuMethod::Cgroup(counter),
             (None, Some(pid)) => CpuMethod::Processes(pid),
-            (None, None) => CpuMethod::None(server.why_no_pid().to_owned()),
+            (None, None) => CpuMethod::None(server.why_no_pid.clone()),
         };
-        let is_attached = server.origin() == crate::record::Origin::Attached;
         let mut sampler = Self {
             root,
             cpu,
@@ -104,7 +118,7 @@ impl Sampler {
             made: Instant::now(),
             own_cpu_ns: AtomicU64::new(0),
         };
-        if is_attached {
+        if server.is_attached {
             sampler.switches_before = root.map(|pid| sum_of_switches(&tree(pid)));
         }
         sampler

@@ -25,6 +25,7 @@ use crate::environment;
 use crate::failure::Failure;
 use crate::record::Start;
 use crate::record::{self, Origin};
+use crate::sampler::Watched;
 use crate::sampler::cgroup::{self, Cgroup};
 use crate::sampler::process::{self, Watch};
 use crate::sampler::socket::Owner;
@@ -245,15 +246,6 @@ impl Server {
         self.row
     }
 
-    /// The container that its first process was found in; none for one that runs beside loadgen.
-    #[must_use]
-    pub fn container_id(&self) -> Option<&str> {
-        match &self.process {
-            Process::Started(_) => None,
-            Process::Attached { container_id, .. } => container_id.as_deref(),
-        }
-    }
-
     /// What the record says of it.
     #[must_use]
     pub fn description(&self) -> record::Target {
@@ -275,12 +267,19 @@ impl Server {
         }
     }
 
-    /// The group that holds it and nothing else; only for a started server, where groups can be made.
+    /// What the sampler reads.
     #[must_use]
-    pub fn cgroup(&self) -> Option<&Arc<Cgroup>> {
-        match &self.process {
-            Process::Started(running) => running.cgroup().ok(),
-            Process::Attached { .. } => None,
+    pub fn watched(&self) -> Watched {
+        let (cgroup, container_id) = match &self.process {
+            Process::Started(running) => (running.cgroup().ok().cloned(), None),
+            Process::Attached { container_id, .. } => (None, container_id.clone()),
+        };
+        Watched {
+            pid: self.pid(),
+            why_no_pid: self.why_no_pid().to_owned(),
+            cgroup,
+            container_id,
+            is_attached: self.origin() == Origin::Attached,
         }
     }
 

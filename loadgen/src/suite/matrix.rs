@@ -1,7 +1,8 @@
 //! What a suite compares: targets x workloads, for how many rounds, and what all its plans share. Pure.
 
-use super::{pool, preset};
+use super::preset;
 use crate::record::{Placement, Plan, Start, Workload};
+use crate::workload::pool;
 use echo_contract::catalog::{self, Selection, TARGETS};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

@@ -3,7 +3,6 @@
 
 pub mod matrix;
 pub mod order;
-pub mod pool;
 pub mod preset;
 pub mod results;
 pub mod search;

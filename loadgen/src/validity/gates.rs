@@ -5,7 +5,7 @@
 use super::invariants;
 use crate::record::Arrivals;
 use crate::record::{Latency, Measurement, Origin, Reason, SteadyClass};
-use crate::suite::pool;
+use crate::workload::pool;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 /// CPU time of others on the CPUs of the trial, percent of one CPU.

@@ -1,0 +1,269 @@
+//! Holds ARCHITECTURE.md against the sources: imports point down its list of layers, and what its table confines to some
+//! rooms is found nowhere else. Only what source text can show; tests at the end of a file are left out.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
+
+#[test]
+fn imports_point_one_way() {
+    let layers = Layers::read(ARCHITECTURE);
+    let sources = sources("loadgen/src");
+    let rooms: Vec<String> = sources.iter().map(|source| source.room()).collect();
+    for room in &rooms {
+        assert!(
+            layers.rank(room).is_some(),
+            "`{room}` is not in ARCHITECTURE.md's list of layers"
+        );
+    }
+    for layer in &layers.names {
+        assert!(
+            rooms.contains(layer),
+            "ARCHITECTURE.md lists `{layer}`, and loadgen/src has no such room"
+        );
+    }
+    let wrong: Vec<String> = sources.iter().flat_map(|source| layers.back_arrows(source)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_confined_to_some_rooms_is_found_nowhere_else() {
+    let rules = rules(ARCHITECTURE);
+    assert!(
+        rules.len() >= 6,
+        "the table of confined things is not where this test looks: {rules:?}"
+    );
+    let mut sources_of: BTreeMap<&str, Vec<Source>> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for rule in &rules {
+        let sources = sources_of.entry(&rule.tree).or_insert_with(|| sources(&rule.tree));
+        for source in sources.iter() {
+            wrong.extend(rule.violations(source));
+        }
+        for place in &rule.places {
+            let used = sources
+                .iter()
+                .any(|source| source.is_in(place) && !source.lines_with(&rule.words).is_empty());
+            if !used {
+                wrong.push(format!(
+                    "{}: `{place}` may, and does not: leave it out of the table",
+                    rule.what
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_arrow_that_points_up_is_named_with_its_file_and_line() {
+    let layers = Layers::read("```layers\nmain\nreport\nengine\nrecord\n```");
+    let planted = Source {
+        path: "engine/event_loop.rs".into(),
+        text: "use crate::record::Plan;\n// crate::report in a comment\nfn a() { crate::report::draw() }\nuse crate::{record, report};\n"
+            .into(),
+    };
+    assert_eq!(
+        layers.back_arrows(&planted),
+        [
+            "engine/event_loop.rs:3: engine imports report, which is above it",
+            "engine/event_loop.rs:4: engine imports report, which is above it",
+        ]
+    );
+    let straight = Source {
+        path: "report/html.rs".into(),
+        text: "use crate::record::Plan;\nuse crate::{engine};\n#[cfg(test)]\nmod tests {\n    use crate::main;\n}\n"
+            .into(),
+    };
+    assert_eq!(layers.back_arrows(&straight), Vec::<String>::new());
+}
+
+#[test]
+fn a_word_outside_its_rooms_is_named_with_its_file_and_line() {
+    let rules = rules("| start a process | loadgen/src | `Command::new` | `subject/` |\n");
+    let text = "fn a() {\n    Command::new(\"x\"); // why\n}\n";
+    let planted = |path: &str| Source {
+        path: path.into(),
+        text: text.into(),
+    };
+    assert_eq!(
+        rules[0].violations(&planted("cmd/run.rs")),
+        ["loadgen/src/cmd/run.rs:2: `Command::new`: start a process only in subject/"]
+    );
+    assert!(rules[0].violations(&planted("subject/spawn.rs")).is_empty());
+}
+
+/// A source file; its path is relative to the tree that it was read from, and its tests are cut off.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The folder or file at the top of the tree: `engine` for `engine/socket.rs`, `main` for `main.rs`.
+    fn room(&self) -> String {
+        let first = self.path.split('/').next().unwrap_or_default();
+        first.trim_end_matches(".rs").to_string()
+    }
+
+    fn is_in(&self, place: &str) -> bool {
+        self.path == place || place.ends_with('/') && self.path.starts_with(place)
+    }
+
+    /// Numbered from 1, without comments and tests.
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        let code = self
+            .text
+            .split("\n#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        (1..).zip(code.lines().map(|line| match line.find("//") {
+            // An address in a text is no comment.
+            Some(at) if !line[..at].ends_with(':') => &line[..at],
+            _ => line,
+        }))
+    }
+
+    fn lines_with<'a>(&'a self, words: &'a [String]) -> Vec<(usize, &'a str)> {
+        let found = |line: &str| {
+            words
+                .iter()
+                .find(|word| line.contains(word.as_str()))
+                .map(String::as_str)
+        };
+        self.lines()
+            .filter_map(|(number, line)| Some((number, found(line)?)))
+            .collect()
+    }
+}
+
+/// The rooms of loadgen/src, from the top down.
+struct Layers {
+    names: Vec<String>,
+}
+
+impl Layers {
+    fn read(text: &str) -> Self {
+        let list = text
+            .split("```layers\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next());
+        let names = list
+            .expect("ARCHITECTURE.md has a block ```layers")
+            .lines()
+            .filter_map(|line| line.split_whitespace().next())
+            .map(ToString::to_string)
+            .collect();
+        Self { names }
+    }
+
+    fn rank(&self, room: &str) -> Option<usize> {
+        self.names.iter().position(|name| name == room)
+    }
+
+    /// One sentence for each import that points up.
+    fn back_arrows(&self, source: &Source) -> Vec<String> {
+        let room = source.room();
+        let own = self.rank(&room).expect("a known room");
+        source
+            .lines()
+            .flat_map(|(number, line)| imported(line).into_iter().map(move |other| (number, other)))
+            .filter(|(_, other)| self.rank(other).is_some_and(|rank| rank < own))
+            .map(|(number, other)| format!("{}:{number}: {room} imports {other}, which is above it", source.path))
+            .collect()
+    }
+}
+
+/// The rooms that a line names after `crate::`, also in braces.
+fn imported(line: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        text.chars()
+            .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+            .collect()
+    };
+    line.split("crate::")
+        .skip(1)
+        .flat_map(|rest| match rest.strip_prefix('{') {
+            Some(list) => list.split(',').map(|part| name(part.trim())).collect(),
+            None => vec![name(rest)],
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// A row of the table: words that may stand only in some places of a tree.
+#[derive(Debug)]
+struct Rule {
+    what: String,
+    tree: String,
+    words: Vec<String>,
+    places: Vec<String>,
+}
+
+impl Rule {
+    fn violations(&self, source: &Source) -> Vec<String> {
+        if self.places.iter().any(|place| source.is_in(place)) {
+            return Vec::new();
+        }
+        source
+            .lines_with(&self.words)
+            .into_iter()
+            .map(|(number, word)| {
+                format!(
+                    "{}/{}:{number}: `{word}`: {} only in {}",
+                    self.tree,
+                    source.path,
+                    self.what,
+                    self.places.join(", ")
+                )
+            })
+            .collect()
+    }
+}
+
+/// The rows `| what | tree | words | places |`, words and places in backticks.
+fn rules(text: &str) -> Vec<Rule> {
+    let quoted = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(ToString::to_string).collect() };
+    text.lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [what, tree, words, places] = cells[..] else {
+                return None;
+            };
+            (words.starts_with('`') && places.starts_with('`')).then(|| Rule {
+                what: what.to_string(),
+                tree: tree.to_string(),
+                words: quoted(words),
+                places: quoted(places),
+            })
+        })
+        .collect()
+}
+
+/// All sources below a folder of the workspace.
+fn sources(tree: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(tree);
+    let mut folders = vec![root.clone()];
+    let mut found: Vec<PathBuf> = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| Source {
+            path: path.strip_prefix(&root).unwrap().to_string_lossy().into_owned(),
+            text: fs::read_to_string(&path).unwrap(),
+        })
+        .filter(|source| source.path != "lib.rs")
+        .collect()
+}

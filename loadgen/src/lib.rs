@@ -16,7 +16,7 @@
 //! - [`recorder`]: histograms, windows, counts; reads no clock
 //! - [`workload`]: payload bytes, sizes, planned times; pure
 //! - [`record`]: the data
-//! - [`text`], [`failure`], [`notice`], [`interrupt`]: what everything may use
+//! - [`text`], [`units`], [`failure`], [`notice`], [`interrupt`]: what everything may use
 
 pub mod calibration;
 pub mod cmd;
@@ -34,5 +34,6 @@ pub mod sampler;
 pub mod subject;
 pub mod suite;
 pub mod text;
+pub mod units;
 pub mod validity;
 pub mod workload;

@@ -12,23 +12,25 @@ FROM rust:1.95-slim-bookworm AS builder
 RUN command -v git >/dev/null || (apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*)
 WORKDIR /build
 
-# The dependencies alone, in a layer that lasts until a manifest or the lock file changes.
+# The dependencies alone, in a layer that lasts until a manifest or the lock file changes. server-testkit is for tests, and what it
+# needs is in no image.
 COPY Cargo.toml Cargo.lock ./
 COPY echo-contract/Cargo.toml echo-contract/
 COPY server-kit/Cargo.toml server-kit/build.rs server-kit/
+COPY server-testkit/Cargo.toml server-testkit/
 COPY fork-server/Cargo.toml fork-server/
 COPY thread-server/Cargo.toml thread-server/
 COPY event-servers/Cargo.toml event-servers/
 COPY loadgen/Cargo.toml loadgen/
 COPY docker/empty-sources docker/
 RUN sh docker/empty-sources make && \
-    cargo build --release --workspace --bins --locked && \
+    cargo build --release --workspace --exclude server-testkit --bins --locked && \
     sh docker/empty-sources remove
 
 COPY . .
 # Cargo goes by modification times, and those of the host are older than the empty sources.
 RUN find . -path ./target -prune -o -type f -exec touch {} + && \
-    cargo build --release --workspace --bins --locked && \
+    cargo build --release --workspace --exclude server-testkit --bins --locked && \
     sh docker/roots target/release /images
 
 # A server. BINARY comes here and not before, so that all images share one builder.

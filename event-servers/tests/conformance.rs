@@ -1,7 +1,7 @@
 //! The echo contract, rule by rule, on every binary, with one worker and with two.
 
 use echo_contract::conformance::{Outcome, Profile, Subject, verify};
-use server_kit::testing::ServerBinary;
+use server_testkit::ServerBinary;
 use std::thread;
 
 /// One line for each server: its feature, a name for its tests, its binary, and what makes it a target.

@@ -4,7 +4,7 @@
 
 use echo_contract::conformance::{Launch, Process};
 use echo_contract::ready::RingFacts;
-use server_kit::testing::ServerBinary;
+use server_testkit::ServerBinary;
 
 /// The servers of this build, by their binaries.
 const SERVERS: &[&str] = &[

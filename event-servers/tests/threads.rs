@@ -1,7 +1,7 @@
 //! What READY and the catalog promise of threads holds.
 
 use echo_contract::conformance::{Launch, Process};
-use server_kit::testing::ServerBinary;
+use server_testkit::ServerBinary;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

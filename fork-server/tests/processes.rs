@@ -3,7 +3,7 @@
 use echo_contract::conformance::{Launch, Process, Signal};
 use nix::sys::signal::{self, kill};
 use nix::unistd::Pid;
-use server_kit::testing::{RunningServer, ServerBinary};
+use server_testkit::{RunningServer, ServerBinary};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

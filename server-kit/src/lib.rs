@@ -31,8 +31,6 @@ mod server;
 mod shared;
 mod signal;
 mod socket;
-#[cfg(feature = "testing")]
-pub mod testing;
 mod unavailable;
 mod workers;
 

@@ -1,7 +1,7 @@
 //! The flags and errors that all servers have from the kit, tried on the plainest of them.
 
 use echo_contract::conformance::{Exit, Launch, Process, Signal};
-use server_kit::testing::{RunningServer, ServerBinary};
+use server_testkit::{RunningServer, ServerBinary};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The echo contract, rule by rule, on the real binary.
 
 use echo_contract::conformance::{Finding, Outcome, Profile, Subject, verify};
-use server_kit::testing::ServerBinary;
+use server_testkit::ServerBinary;
 
 #[test]
 fn a_thread_per_connection_keeps_the_echo_contract() {

@@ -1,7 +1,7 @@
 //! Whatever a payload is cut into, it comes back: from every strategy, one client after the other.
 
 use echo_contract::catalog::TARGETS;
-use server_kit::testing::{ServerBinary, payloads_come_back_however_they_are_cut};
+use server_testkit::{ServerBinary, payloads_come_back_however_they_are_cut};
 
 #[test]
 fn payloads_come_back_from_every_strategy_however_they_are_cut() {

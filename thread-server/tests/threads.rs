@@ -1,7 +1,7 @@
 //! What only a server made of threads can get wrong: threads that stay, threads that cannot be had.
 
 use echo_contract::conformance::Launch;
-use server_kit::testing::{RunningServer, ServerBinary};
+use server_testkit::{RunningServer, ServerBinary};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Starts a server binary for black-box tests, with limits, and looks at its processes from outside.
 //!
-//! Reads /proc, which no server does but to say why it has no ring. Whatever a test does, dropping a [`RunningServer`] ends what it started.
+//! A dev-dependency of the server packages and of nothing that is shipped. Whatever a test does, dropping a
+//! [`RunningServer`] ends what it started.
 
 mod splits;
 

@@ -1,10 +1,13 @@
 //! What the records of many trials are and say together: which trials a comparison owes, in which order, and what their
 //! figures show. Pure: reads no clock and no file, starts nothing, prints nothing.
 
+pub mod fit;
+pub mod letters;
 pub mod matrix;
 pub mod order;
 pub mod preset;
 pub mod results;
 pub mod search;
 pub mod statistics;
+pub mod studentised;
 pub mod sweep;

@@ -15,6 +15,7 @@
 //! - [`measurement`]: where records are kept, and how those of several generators add up
 //! - [`recorder`]: histograms, windows, counts; reads no clock
 //! - [`workload`]: payload bytes, sizes, planned times; pure
+//! - [`quantity`]: the table of measured quantities, which rows, columns, CSV, charts and merge walk
 //! - [`record`]: the data
 //! - [`text`], [`units`], [`failure`], [`notice`], [`interrupt`]: what everything may use
 
@@ -27,6 +28,7 @@ pub mod failure;
 pub mod interrupt;
 pub mod measurement;
 pub mod notice;
+pub mod quantity;
 pub mod record;
 pub mod recorder;
 pub mod report;

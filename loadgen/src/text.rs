@@ -2,6 +2,7 @@
 
 use crate::record::Latency;
 use crate::record::{Arrivals, OpenLoop, Pacing, Stop, Workload};
+use crate::units::{count_f64, round_u64};
 
 /// `12,345`.
 #[must_use]
@@ -25,7 +26,7 @@ pub fn figure(number: f64) -> String {
     }
     let size = number.abs();
     if size >= 100.0 {
-        return format!("{}{}", if number < 0.0 { "-" } else { "" }, count(whole(size)));
+        return format!("{}{}", if number < 0.0 { "-" } else { "" }, count(round_u64(size)));
     }
     let decimals = match size {
         0.0 => 0,
@@ -41,7 +42,7 @@ pub fn figure(number: f64) -> String {
 #[must_use]
 pub fn time_ns(nanoseconds: u64) -> String {
     scaled(
-        precise(nanoseconds),
+        count_f64(nanoseconds),
         &[(1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")],
     )
 }
@@ -50,7 +51,7 @@ pub fn time_ns(nanoseconds: u64) -> String {
 #[must_use]
 pub fn bytes(number: u64) -> String {
     scaled(
-        precise(number),
+        count_f64(number),
         &[
             (1024.0 * 1024.0 * 1024.0, "GiB"),
             (1024.0 * 1024.0, "MiB"),
@@ -198,20 +199,6 @@ fn scaled(number: f64, units: &[(f64, &str)]) -> String {
         }
     }
     String::new()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "three digits are printed")]
-fn precise(number: u64) -> f64 {
-    number as f64
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "finite and not negative; saturates"
-)]
-fn whole(number: f64) -> u64 {
-    number.round() as u64
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
 fn sweep(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let store = Store::open_sweep(&args.folder)?;
     let file: SweepFile = store.read_json(SWEEP_FILE)?;
-    let _ = out.write_all(report::sweep::text(&file, store.records()).as_bytes());
+    let _ = out.write_all(report::sweep::text(&file, store.records(), progress::width()).as_bytes());
     for (name, text) in report::sweep::files(&file, store.records()) {
         store.write_again(&name, &text)?;
     }

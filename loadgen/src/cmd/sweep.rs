@@ -149,7 +149,7 @@ pub fn run(
         )
     };
     // Whatever happened, what was measured is told and written.
-    let _ = out.write_all(report::text(&file, store.records()).as_bytes());
+    let _ = out.write_all(report::text(&file, store.records(), super::progress::compare::width()).as_bytes());
     for (name, text) in report::files(&file, store.records()) {
         store.write_again(&name, &text)?;
     }

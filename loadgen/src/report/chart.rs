@@ -1,70 +1,71 @@
-//! A bar chart per workload as SVG: the median of the valid rounds, a whisker over their spread, every trial as a dot,
-//! the invalid ones hollow and grey. No script, no font of its own, a white ground: it looks the same on any page.
+//! A bar chart per workload and quantity as SVG: the median of the valid rounds, a whisker over their spread, every trial
+//! as a dot, the invalid ones hollow and grey.
 
+use crate::quantity::{MESSAGES_PER_S, Quantity};
 use crate::record::Workload;
+use crate::report::svg::{GREY, Scale, TOP, dot, escaped, page};
 use crate::suite::results::Row;
-use crate::text::{figure, workload as workload_line};
+use crate::suite::statistics::Spread;
+use crate::text::workload as workload_line;
 use std::fmt::Write as _;
 
-const WIDTH: f64 = 800.0;
-/// Where the bars begin and how long the longest may be.
+/// Where the bars begin and where the longest may end.
 const LEFT: f64 = 180.0;
-const LENGTH: f64 = 500.0;
-const TOP: f64 = 64.0;
+const RIGHT: f64 = 680.0;
 const ROW: f64 = 40.0;
 const BAR: f64 = 22.0;
 
+const LEGEND: &str = "Bar: median of the valid rounds. Whisker: smallest to largest. Dot: one trial; hollow and grey: invalid, not counted.";
+
 /// The chart's file in the folder of its suite.
 #[must_use]
-pub fn file_name(workload: &str) -> String {
-    format!("messages-per-s-{workload}.svg")
+pub fn file_name(quantity: &Quantity, workload: &str) -> String {
+    format!("{}-{workload}.svg", quantity.name.replace('_', "-"))
 }
 
-/// messages/s of every row of one workload.
+/// The quantity of every row of one workload.
 #[must_use]
-pub fn messages_per_s(workload: &Workload, rows: &[&Row]) -> String {
-    let largest = rows
-        .iter()
-        .flat_map(|row| &row.points)
-        .map(|point| point.messages_per_s);
-    let axis = Axis::up_to(largest.fold(0.0, f64::max));
+pub fn bars(quantity: &Quantity, workload: &Workload, rows: &[&Row]) -> String {
+    let title = title(quantity);
+    let points = rows.iter().flat_map(|row| &row.points);
+    let axis = Scale::over(points.filter_map(|point| point.figure(quantity)), false, LEFT, RIGHT);
     let below = rows.iter().fold(TOP, |y, _| y + ROW);
-    let height = below + 56.0;
-    let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="13" fill="#222">
-<title>messages per second, {name}</title>
-<rect width="100%" height="100%" fill="#fff"/>
-<text x="16" y="24" font-size="16" font-weight="600">{name}: messages per second</text>
-<text x="16" y="44" fill="#555">{about}</text>
-"##,
-        name = escaped(&workload.name),
-        about = escaped(&workload_line(workload)),
-    );
+    let mut body = String::new();
     for tick in axis.ticks() {
-        let x = axis.x(tick);
+        let x = axis.place(tick);
         let _ = writeln!(
-            svg,
+            body,
             r##"<path d="M{x:.1} {TOP:.1}V{below:.1}" stroke="#ddd"/><text x="{x:.1}" y="{:.1}" text-anchor="middle" fill="#555">{}</text>"##,
             below + 16.0,
-            figure(tick)
+            quantity.print(tick)
         );
     }
     let mut y = TOP;
     for row in rows {
-        draw(&mut svg, row, &axis, y);
+        draw(&mut body, quantity, row, &axis, y + ROW / 2.0);
         y += ROW;
     }
-    let _ = writeln!(
-        svg,
-        r##"<text x="16" y="{:.1}" fill="#555" font-size="12">Bar: median of the valid rounds. Whisker: smallest to largest. Dot: one trial; hollow and grey: invalid, not counted.</text>
-</svg>"##,
-        below + 42.0
-    );
-    svg
+    page(
+        below + 56.0,
+        &format!("{title}, {}", workload.name),
+        &format!("{}: {title}", workload.name),
+        &workload_line(workload),
+        &body,
+        LEGEND,
+    )
 }
 
-fn draw(svg: &mut String, row: &Row, axis: &Axis, y: f64) {
-    let middle = y + ROW / 2.0;
+/// `messages per second`: in full where the columns are short.
+#[must_use]
+pub fn title(quantity: &Quantity) -> String {
+    if quantity.name == MESSAGES_PER_S.name {
+        "messages per second".to_string()
+    } else {
+        quantity.title()
+    }
+}
+
+fn draw(svg: &mut String, quantity: &Quantity, row: &Row, axis: &Scale, middle: f64) {
     let _ = writeln!(
         svg,
         r#"<text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
@@ -72,7 +73,7 @@ fn draw(svg: &mut String, row: &Row, axis: &Axis, y: f64) {
         middle + 4.5,
         escaped(&row.target)
     );
-    let Some(spread) = row.messages_per_s else {
+    let Some(spread) = row.spread(quantity) else {
         let _ = writeln!(
             svg,
             r##"<text x="{:.1}" y="{:.1}" fill="#888" font-style="italic">not measured</text>"##,
@@ -81,56 +82,50 @@ fn draw(svg: &mut String, row: &Row, axis: &Axis, y: f64) {
         );
         return;
     };
-    let (fill, stroke) = if row.believed {
-        (colour(row), "none")
+    bar(svg, row, spread, axis, middle);
+    let mut furthest = axis.place(spread.max);
+    for point in &row.points {
+        if let Some(figure) = point.figure(quantity) {
+            let x = axis.place(figure);
+            furthest = furthest.max(x);
+            let place = (x, middle + BAR / 2.0 + 4.0);
+            dot(svg, place, 2.5, point.valid.then_some("#666"));
+        }
+    }
+    let (label, fill) = if row.believed {
+        (quantity.print(spread.median), "#222")
     } else {
-        ("none", "#999")
+        (format!("{} invalid", quantity.print(spread.median)), "#888")
     };
-    let dash = if row.believed { "" } else { r#" stroke-dasharray="4 3""# };
     let _ = writeln!(
         svg,
-        r#"<rect x="{LEFT:.1}" y="{:.1}" width="{:.1}" height="{BAR:.1}" fill="{fill}" stroke="{stroke}"{dash}/>"#,
-        middle - BAR / 2.0,
-        axis.x(spread.median) - LEFT
+        r##"<text x="{:.1}" y="{:.1}" fill="{fill}">{label}</text>"##,
+        furthest + 8.0,
+        middle + 4.5,
     );
-    let (from, to) = (axis.x(spread.min), axis.x(spread.max));
+}
+
+/// The bar of the median, dashed and empty when nothing was valid, and the whisker over the spread.
+fn bar(svg: &mut String, row: &Row, spread: &Spread, axis: &Scale, middle: f64) {
+    let style = if row.believed {
+        format!(r#"fill="{}" stroke="none""#, colour(row))
+    } else {
+        format!(r#"fill="none" stroke="{GREY}" stroke-dasharray="4 3""#)
+    };
+    let _ = writeln!(
+        svg,
+        r#"<rect x="{LEFT:.1}" y="{:.1}" width="{:.1}" height="{BAR:.1}" {style}/>"#,
+        middle - BAR / 2.0,
+        axis.place(spread.median) - LEFT
+    );
     if row.believed && spread.count > 1 {
+        let (from, to) = (axis.place(spread.min), axis.place(spread.max));
         let _ = writeln!(
             svg,
             r##"<path d="M{from:.1} {middle:.1}H{to:.1}M{from:.1} {a:.1}v8M{to:.1} {a:.1}v8" stroke="#222" stroke-width="1.5" fill="none"/>"##,
             a = middle - 4.0
         );
     }
-    for point in &row.points {
-        let style = if point.valid {
-            r##"fill="#222" fill-opacity="0.55""##
-        } else {
-            r##"fill="none" stroke="#999""##
-        };
-        let _ = writeln!(
-            svg,
-            r#"<circle cx="{:.1}" cy="{:.1}" r="2.5" {style}/>"#,
-            axis.x(point.messages_per_s),
-            middle + BAR / 2.0 + 4.0
-        );
-    }
-    let furthest = row
-        .points
-        .iter()
-        .map(|point| axis.x(point.messages_per_s))
-        .fold(to, f64::max);
-    let label = if row.believed {
-        figure(spread.median)
-    } else {
-        format!("{} invalid", figure(spread.median))
-    };
-    let _ = writeln!(
-        svg,
-        r##"<text x="{:.1}" y="{:.1}" fill="{}">{label}</text>"##,
-        furthest + 8.0,
-        middle + 4.5,
-        if row.believed { "#222" } else { "#888" }
-    );
 }
 
 /// One colour per model, so that a glance tells them apart; the A/A control is paler.
@@ -143,65 +138,5 @@ fn colour(row: &Row) -> &'static str {
         (Some("event"), false) => "#5aa469",
         (Some("event"), true) => "#acd1b4",
         _ => "#9a86b5",
-    }
-}
-
-/// From 0, as bars must, to the next round number.
-struct Axis {
-    end: f64,
-    step: f64,
-}
-
-impl Axis {
-    fn up_to(largest: f64) -> Self {
-        let largest = if largest.is_finite() && largest > 0.0 {
-            largest
-        } else {
-            1.0
-        };
-        let power = 10_f64.powf((largest / 4.0).log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0]
-            .map(|times| times * power)
-            .into_iter()
-            .find(|step| step * 5.0 >= largest)
-            .unwrap_or(power * 10.0);
-        Self {
-            end: (largest / step).ceil() * step,
-            step,
-        }
-    }
-
-    fn x(&self, value: f64) -> f64 {
-        LEFT + LENGTH * (value / self.end).clamp(0.0, 1.0)
-    }
-
-    fn ticks(&self) -> impl Iterator<Item = f64> {
-        let (step, end) = (self.step, self.end);
-        std::iter::successors(Some(0.0), move |tick| Some(tick + step)).take_while(move |tick| *tick <= end * 1.0001)
-    }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_axis_ends_at_a_round_number_above_the_largest_value() {
-        for (largest, end, step) in [(0.0, 1.0, 0.2), (97.0, 100.0, 20.0), (123_456.0, 150_000.0, 50_000.0)] {
-            let axis = Axis::up_to(largest);
-            assert!(
-                (axis.end - end).abs() < 1e-9 && (axis.step - step).abs() < 1e-9,
-                "{largest} {} {}",
-                axis.end,
-                axis.step
-            );
-        }
     }
 }

@@ -1,135 +1,135 @@
-//! The columns of a suite's tables, the same on the terminal and in Markdown. A new quantity is one entry here.
+//! The columns of a suite's tables, the same on the terminal and in Markdown: the quantities that say they are shown
+//! there, and the few columns that are no quantity of a trial.
 
+use crate::quantity::{self, Place, Quantity, Reading};
+use crate::report::table;
 use crate::suite::results::Row;
 use crate::suite::statistics::Spread;
-use crate::text::{bytes, count, figure, percent, percentile};
+use crate::text::{count, percentile};
 
-/// A column: its heading, which may have two lines, and the cell of a row.
+/// A column of a suite's table.
 pub struct Column {
+    /// May have two lines.
     pub heading: &'static str,
-    pub cell: fn(&Row) -> String,
+    pub cell: Box<dyn Fn(&Row) -> String>,
 }
 
-/// Columns that belong together, under one word.
-pub struct Group {
-    pub name: &'static str,
-    pub columns: &'static [Column],
-}
+/// The groups of columns in the order of their tables, each under one word.
+pub const GROUPS: [(Place, &str); 4] = [
+    (Place::Speed, "speed"),
+    (Place::Response, "response"),
+    (Place::Cpu, "cpu"),
+    (Place::Memory, "memory"),
+];
 
-pub const SPEED: Group = Group {
-    name: "speed",
-    columns: &[
-        column("messages/s", |row| median(row.messages_per_s.as_ref(), figure)),
-        column("min..max", |row| {
-            row.messages_per_s.as_ref().map_or_else(nothing, spread)
-        }),
-        column("connections\n/s", |row| median(row.connections_per_s.as_ref(), figure)),
-        column("errors", |row| count(row.errors)),
-        column("valid\nrounds", |row| {
-            format!("{} of {}", row.rounds_valid, row.rounds_run)
-        }),
-    ],
-};
-
-pub const RESPONSE: Group = Group {
-    name: "response",
-    columns: &[
-        column("response\np50", |row| percentile(&row.response, row.response.p50)),
-        column("response\np99", |row| percentile(&row.response, row.response.p99)),
-        column("response\nmax", |row| percentile(&row.response, row.response.max)),
-        column("connect\np50", |row| percentile(&row.connect, row.connect.p50)),
-        column("connect\np99", |row| percentile(&row.connect, row.connect.p99)),
-    ],
-};
-
-pub const CPU: Group = Group {
-    name: "cpu",
-    columns: &[
-        column("CPU, % of\na core", |row| median(row.cpu_percent.as_ref(), percent)),
-        column("CPU\npeak", |row| median(row.cpu_percent_max.as_ref(), percent)),
-        column("CPU us per\nmessage", |row| {
-            median(row.cpu_us_per_message.as_ref(), figure)
-        }),
-        column("CPU us per\nconnection", |row| {
-            median(row.cpu_us_per_connection.as_ref(), figure)
-        }),
-        column("switches per\nmessage", |row| {
-            median(row.context_switches_per_message.as_ref(), figure)
-        }),
-        column("system calls per\nmessage (1 / 32)", syscalls),
-    ],
-};
-
-pub const MEMORY: Group = Group {
-    name: "memory",
-    columns: &[
-        column("peak memory,\nuser", |row| median(row.memory_peak_bytes.as_ref(), size)),
-        column("peak memory,\nkernel", |row| {
-            median(row.memory_kernel_bytes.as_ref(), size)
-        }),
-        column("processes", |row| median(row.processes_max.as_ref(), whole)),
-        column("threads", |row| median(row.threads_max.as_ref(), whole)),
-    ],
-};
-
-const fn column(heading: &'static str, cell: fn(&Row) -> String) -> Column {
-    Column { heading, cell }
-}
-
-/// System calls per message at 1 and at 32 clients: counted, not timed, so they have two fixed digits and no spread.
+/// What the tables show at this place: quantities in their order, each with its range where that is shown, then what is
+/// counted over trials.
 #[must_use]
-pub fn syscalls(row: &Row) -> String {
-    let calls: Vec<String> = row
-        .syscalls_per_message
+pub fn columns(place: Place) -> Vec<Column> {
+    let mut columns: Vec<Column> = quantity::ALL
         .iter()
-        .map(|(_, calls)| calls.map_or_else(nothing, |calls| format!("{calls:.2}")))
+        .filter(|quantity| quantity.is_shown_in(place))
+        .flat_map(|quantity| {
+            let range = quantity.is_shown_in(Place::Range);
+            std::iter::once(of(quantity)).chain(range.then(|| range_of(quantity)))
+        })
         .collect();
-    if calls.is_empty() || row.syscalls_per_message.iter().all(|(_, calls)| calls.is_none()) {
-        nothing()
-    } else {
-        calls.join(" / ")
+    match place {
+        Place::Speed => columns.extend([
+            column("errors", |row| count(row.errors)),
+            column("valid\nrounds", |row| {
+                format!("{} of {}", row.rounds_valid, row.rounds_run)
+            }),
+        ]),
+        Place::Cpu => columns.push(column("system calls per\nmessage (1 / 32)", syscalls)),
+        Place::Runtimes => columns.push(column("system calls per\nmessage (1 / 32 clients)", syscalls)),
+        _ => {}
     }
+    columns
 }
 
-/// What stands where there is no figure.
-fn nothing() -> String {
-    "n/a".to_string()
-}
-
-/// One figure has no spread.
-fn spread(figures: &Spread) -> String {
-    if figures.count > 1 {
-        range(figures)
-    } else {
-        "one trial".to_string()
-    }
-}
-
-fn median(spread: Option<&Spread>, print: fn(f64) -> String) -> String {
-    spread.map_or_else(nothing, |spread| print(spread.median))
-}
-
-fn size(number: f64) -> String {
-    bytes(rounded(number))
-}
-
-/// A figure that counts things, e.g. a median of thread numbers.
+/// The columns of a table with their cells.
 #[must_use]
-pub fn whole(number: f64) -> String {
-    count(rounded(number))
+pub fn filled(name: &str, columns: &[Column], rows: &[&Row]) -> table::Group {
+    table::Group {
+        name: name.to_string(),
+        columns: columns
+            .iter()
+            .map(|column| table::Column {
+                heading: column.heading.to_string(),
+                cells: rows.iter().map(|row| (column.cell)(row)).collect(),
+            })
+            .collect(),
+    }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "medians of counts: finite and not negative"
-)]
-fn rounded(number: f64) -> u64 {
-    number.round() as u64
+/// Name of a row; invalid figures are marked where they stand.
+#[must_use]
+pub fn name(row: &Row) -> String {
+    let mark = if row.believed || row.not_measured.is_some() {
+        ""
+    } else {
+        " (invalid)"
+    };
+    format!("{}{mark}", row.target)
+}
+
+/// A heading of two lines as one.
+#[must_use]
+pub fn one_line(heading: &str) -> String {
+    heading.replace("\n/", "/").replace('\n', " ")
+}
+
+/// The figure of a row as it is printed, or why there is none.
+#[must_use]
+pub fn cell(row: &Row, quantity: &Quantity) -> String {
+    match (row.figure(quantity), quantity.reading) {
+        (Some(figure), _) => quantity.print(figure),
+        (None, Reading::Point { clock, .. }) => percentile(clock.latency(&row.latency), None),
+        (None, Reading::Field { .. }) => nothing(),
+    }
 }
 
 /// The smallest and the largest: `11,900..12,800`.
 #[must_use]
-pub fn range(spread: &Spread) -> String {
-    format!("{}..{}", figure(spread.min), figure(spread.max))
+pub fn range(quantity: &Quantity, spread: &Spread) -> String {
+    format!("{}..{}", quantity.print(spread.min), quantity.print(spread.max))
+}
+
+/// What stands where there is no figure.
+#[must_use]
+pub fn nothing() -> String {
+    "n/a".to_string()
+}
+
+fn of(quantity: &'static Quantity) -> Column {
+    column(quantity.heading, move |row| cell(row, quantity))
+}
+
+/// One figure has no range.
+fn range_of(quantity: &'static Quantity) -> Column {
+    column("min..max", move |row| match row.spread(quantity) {
+        None => nothing(),
+        Some(spread) if spread.count > 1 => range(quantity, spread),
+        Some(_) => "one trial".to_string(),
+    })
+}
+
+fn column(heading: &'static str, cell: impl Fn(&Row) -> String + 'static) -> Column {
+    Column {
+        heading,
+        cell: Box::new(cell),
+    }
+}
+
+/// System calls per message at 1 and at 32 clients: counted, not timed, so they have two fixed digits and no spread.
+fn syscalls(row: &Row) -> String {
+    let counted = &row.syscalls_per_message;
+    if counted.iter().all(|(_, calls)| calls.is_none()) {
+        return nothing();
+    }
+    let calls = counted
+        .iter()
+        .map(|(_, calls)| calls.map_or_else(nothing, |calls| format!("{calls:.2}")));
+    calls.collect::<Vec<_>>().join(" / ")
 }

@@ -2,10 +2,10 @@
 //! an absent figure is an empty cell.
 
 use crate::measurement::store::Stored;
-use crate::record::{Latency, Measurement};
+use crate::quantity::{self, Place, Quantity, SYSCALLS_PER_MESSAGE};
+use crate::record::Measurement;
 use crate::suite::preset::COUNTING_CLIENTS;
-use crate::suite::results::{Results, label_of, pair_of, why_not};
-use crate::suite::statistics::Spread;
+use crate::suite::results::{Results, Row, label_of, pair_of, why_not};
 use std::fmt::Display;
 
 /// One row per trial.
@@ -41,24 +41,12 @@ pub fn summary(results: &Results) -> String {
             cell("rounds_run", row.rounds_run),
             cell("believed", row.believed),
         ];
-        cells.extend(spread("messages_per_s", row.messages_per_s.as_ref()));
-        cells.extend(spread("connections_per_s", row.connections_per_s.as_ref()));
-        cells.extend(latency("response", &row.response));
-        cells.extend(latency("connect", &row.connect));
-        for (name, figure) in [
-            ("cpu_percent_of_a_core", row.cpu_percent),
-            ("cpu_percent_of_a_core_peak", row.cpu_percent_max),
-            ("cpu_us_per_message", row.cpu_us_per_message),
-            ("cpu_us_per_connection", row.cpu_us_per_connection),
-            ("memory_peak_bytes", row.memory_peak_bytes),
-            ("memory_kernel_bytes", row.memory_kernel_bytes),
-            ("processes", row.processes_max),
-            ("threads", row.threads_max),
-            ("context_switches_per_message", row.context_switches_per_message),
-            ("fairness_jain", row.fairness_jain),
-        ] {
-            cells.push(maybe(name, figure.map(|spread| spread.median)));
-        }
+        cells.extend(
+            quantity::ALL
+                .iter()
+                .filter(|each| !is_counted(each))
+                .flat_map(|each| of_row(row, each)),
+        );
         for clients in COUNTING_CLIENTS {
             let of_clients = row.syscalls_per_message.iter().find(|(counted, _)| *counted == clients);
             cells.push(maybe(
@@ -73,10 +61,18 @@ pub fn summary(results: &Results) -> String {
     }))
 }
 
+/// One trial: which it is, its figures, what became of its messages.
 fn trial(trial: &Measurement) -> Vec<Cell> {
+    let mut cells = identity(trial);
+    cells.extend(quantity::ALL.iter().map(|each| maybe(each.name, each.of(trial))));
+    cells.extend(outcomes(trial));
+    cells
+}
+
+fn identity(trial: &Measurement) -> Vec<Cell> {
     let place = trial.identity.suite.as_ref();
-    let cost = &trial.server_cost;
-    let mut cells = vec![
+    let open_loop = trial.plan.workload.open_loop();
+    vec![
         cell("target", label_of(&pair_of(trial), &[trial])),
         cell("workload", &trial.workload),
         maybe("round", place.map(|place| place.round)),
@@ -86,52 +82,48 @@ fn trial(trial: &Measurement) -> Vec<Cell> {
         cell("complete", trial.complete),
         cell("valid", trial.valid),
         cell("counting", trial.plan.counting),
-        cell("messages_per_s", trial.throughput.messages_per_s),
-        maybe("connections_per_s", trial.throughput.connections_per_s),
-        cell("bytes_per_s", trial.throughput.bytes_per_s),
+        maybe("open_loop_rate_per_s", open_loop.map(|open| open.rate_per_s)),
         cell("duration_s", trial.throughput.duration_s),
-    ];
-    cells.extend(latency("response", &trial.latency_ns.response));
-    cells.extend(latency("connect", &trial.latency_ns.connect));
-    cells.extend([
-        maybe("cpu_percent_of_a_core", cost.cpu_percent),
-        maybe("cpu_percent_of_a_core_peak", cost.cpu_percent_max),
-        maybe("cpu_us_per_message", cost.cpu_us_per_message),
-        maybe("cpu_us_per_connection", cost.cpu_us_per_connection),
-        maybe("memory_peak_bytes", cost.memory_peak_bytes),
-        maybe("memory_kernel_bytes", cost.memory_kernel_bytes),
-        maybe("processes", cost.processes_max),
-        maybe("threads", cost.threads_max),
-        maybe("context_switches_per_message", cost.context_switches_per_message),
-        maybe("syscalls_per_message", cost.syscalls_per_message),
-        maybe("fairness_jain", trial.fairness_jain),
+    ]
+}
+
+fn outcomes(trial: &Measurement) -> Vec<Cell> {
+    let counts = &trial.counts;
+    vec![
         cell("clients_asked", trial.connections.asked),
         cell("clients_reached", trial.connections.reached),
-        cell("planned", trial.counts.planned),
-        cell("sent", trial.counts.sent),
-        cell("ok", trial.counts.ok),
-        cell("refused", trial.counts.refused),
-        cell("reset", trial.counts.reset),
-        cell("timeout", trial.counts.timeout),
-        cell("truncated", trial.counts.truncated),
-        cell("corrupted", trial.counts.corrupted),
-        cell("dropped", trial.counts.dropped),
-        cell("in_flight_at_stop", trial.counts.in_flight_at_stop),
+        cell("planned", counts.planned),
+        cell("sent", counts.sent),
+        cell("ok", counts.ok),
+        cell("refused", counts.refused),
+        cell("reset", counts.reset),
+        cell("timeout", counts.timeout),
+        cell("truncated", counts.truncated),
+        cell("corrupted", counts.corrupted),
+        cell("dropped", counts.dropped),
+        cell("in_flight_at_stop", counts.in_flight_at_stop),
         cell("limiter", &trial.limiter),
         cell("reasons", why_not(trial).join("; ")),
-        maybe(
-            "open_loop_rate_per_s",
-            trial.plan.workload.open_loop().map(|open| open.rate_per_s),
-        ),
-        cell("loadgen_cpu_spin_s", trial.loadgen_cost.cpu_spin_s),
-    ]);
-    // In a closed loop service equals response and there is no send lag: empty there, so that modes share no column.
-    let none = Latency::default();
-    let open = trial.plan.workload.open_loop().is_some();
-    let (service, send_lag) = (&trial.latency_ns.service, &trial.latency_ns.send_lag);
-    cells.extend(latency("service", if open { service } else { &none }));
-    cells.extend(latency("send_lag", if open { send_lag } else { &none }));
-    cells
+    ]
+}
+
+/// The median, with the smallest and the largest where they are shown; of a distribution the point of all samples.
+fn of_row(row: &Row, quantity: &Quantity) -> Vec<Cell> {
+    let name = quantity.name;
+    if !quantity.is_shown_in(Place::Spread) {
+        return vec![maybe(name, row.figure(quantity))];
+    }
+    let spread = row.spread(quantity);
+    vec![
+        maybe(&format!("{name}_median"), spread.map(|spread| spread.median)),
+        maybe(&format!("{name}_min"), spread.map(|spread| spread.min)),
+        maybe(&format!("{name}_max"), spread.map(|spread| spread.max)),
+    ]
+}
+
+/// Of a row it is told by number of clients.
+fn is_counted(quantity: &Quantity) -> bool {
+    quantity.name == SYSCALLS_PER_MESSAGE.name
 }
 
 /// A column's name and one value: both from the same line of code, so that they cannot come apart.
@@ -146,25 +138,6 @@ pub(super) fn maybe(name: &str, value: Option<impl Display>) -> Cell {
         name.to_string(),
         value.map(|value| value.to_string()).unwrap_or_default(),
     )
-}
-
-fn spread(name: &str, spread: Option<&Spread>) -> [Cell; 3] {
-    [
-        maybe(&format!("{name}_median"), spread.map(|spread| spread.median)),
-        maybe(&format!("{name}_min"), spread.map(|spread| spread.min)),
-        maybe(&format!("{name}_max"), spread.map(|spread| spread.max)),
-    ]
-}
-
-fn latency(name: &str, latency: &Latency) -> Vec<Cell> {
-    vec![
-        cell(&format!("{name}_samples"), latency.count),
-        maybe(&format!("{name}_p50_ns"), latency.p50),
-        maybe(&format!("{name}_p90_ns"), latency.p90),
-        maybe(&format!("{name}_p99_ns"), latency.p99),
-        maybe(&format!("{name}_p999_ns"), latency.p999),
-        maybe(&format!("{name}_max_ns"), latency.max),
-    ]
 }
 
 pub(super) fn table(rows: impl IntoIterator<Item = Vec<Cell>>) -> String {

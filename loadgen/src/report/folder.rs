@@ -1,11 +1,12 @@
 //! The files of a suite's folder that are made from its records.
 
 use crate::measurement::store::Stored;
+use crate::quantity::{self, Place};
 use crate::report::{chart, csv, markdown};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::Results;
 
-/// Name and text of each file: README.md, summary.csv, trials.csv and a chart per workload.
+/// Name and text of each file: README.md, summary.csv, trials.csv and a chart per workload and charted quantity.
 #[must_use]
 pub fn files(file: &SuiteFile, results: &Results, stored: &[Stored]) -> Vec<(String, String)> {
     let mut files = vec![
@@ -16,7 +17,13 @@ pub fn files(file: &SuiteFile, results: &Results, stored: &[Stored]) -> Vec<(Str
     for workload in &file.suite.workloads {
         let rows: Vec<_> = results.of_workload(&workload.name).collect();
         if rows.iter().any(|row| !row.points.is_empty()) {
-            files.push((chart::file_name(&workload.name), chart::messages_per_s(workload, &rows)));
+            let charted = quantity::ALL.iter().filter(|each| each.is_shown_in(Place::Chart));
+            files.extend(charted.map(|each| {
+                (
+                    chart::file_name(each, &workload.name),
+                    chart::bars(each, workload, &rows),
+                )
+            }));
         }
     }
     files

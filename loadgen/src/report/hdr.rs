@@ -1,8 +1,10 @@
 //! Histograms in the formats of the HdrHistogram tools: `.hgrm`, the percentile distribution as text that their plotter
 //! draws, and `.hlog`, the interval log that keeps every bin.
 
+use crate::quantity::Clock;
 use crate::record::Measurement;
 use crate::recorder::latency::LatencyHistogram;
+use crate::units::ns_to_ms;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use std::fmt::Write as _;
@@ -45,21 +47,16 @@ pub fn text(format: Format, trial: &Measurement) -> Result<String, String> {
 /// # Errors
 /// When one is damaged.
 pub fn recorded(trial: &Measurement) -> Result<Vec<(&'static str, LatencyHistogram)>, String> {
-    let histograms = &trial.histograms;
-    [
-        ("response", &histograms.response),
-        ("service", &histograms.service),
-        ("send_lag", &histograms.send_lag),
-        ("connect", &histograms.connect),
-        ("hiccup", &histograms.hiccup),
-    ]
-    .into_iter()
-    .filter_map(|(name, text)| Some((name, text.as_ref()?)))
-    .map(|(name, text)| {
-        let histogram = LatencyHistogram::decode(text).map_err(|error| format!("the record's {name} {error}"))?;
-        Ok((name, histogram))
-    })
-    .collect()
+    let clocks = Clock::ALL.map(|clock| (clock.name(), clock.histogram(&trial.histograms)));
+    clocks
+        .into_iter()
+        .chain([("hiccup", trial.histograms.hiccup.as_ref())])
+        .filter_map(|(name, text)| Some((name, text?)))
+        .map(|(name, text)| {
+            let histogram = LatencyHistogram::decode(text).map_err(|error| format!("the record's {name} {error}"))?;
+            Ok((name, histogram))
+        })
+        .collect()
 }
 
 fn response(trial: &Measurement) -> Result<LatencyHistogram, String> {
@@ -87,8 +84,9 @@ fn hgrm(histogram: &LatencyHistogram) -> String {
     let mut count = 0;
     for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
         count += step.count_since_last_iteration();
-        let (value, quantile) = (in_ms(step.value_iterated_to()), step.quantile_iterated_to());
-        let _ = write!(text, "{value:12.6} {quantile:2.12} {count:10}");
+        let (value, quantile) = (ns_to_ms(step.value_iterated_to()), step.quantile_iterated_to());
+        // Plotters split at blanks from the second field on: one stands in front also of 10 s and more, which fill the field.
+        let _ = write!(text, " {value:11.6} {quantile:2.12} {count:10}");
         // The last step is 100 %, and 1/(1-1) no number.
         let _ = if quantile < 1.0 {
             writeln!(text, " {:14.2}", 1.0 / (1.0 - quantile))
@@ -101,7 +99,7 @@ fn hgrm(histogram: &LatencyHistogram) -> String {
         "#[Mean    = {:12.6}, StdDeviation   = {:12.6}]\n#[Max     = {:12.6}, Total count    = {:12}]\n#[Buckets = {:12}, SubBuckets     = {SUB_BUCKETS:12}]\n",
         histogram.mean() / UNIT_NS,
         histogram.stdev() / UNIT_NS,
-        in_ms(histogram.max()),
+        ns_to_ms(histogram.max()),
         histogram.len(),
         histogram.buckets(),
     );
@@ -142,11 +140,6 @@ fn hlog(trial: &Measurement) -> Result<String, String> {
     Ok(String::from_utf8(log).expect("the log is ASCII"))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "at most an hour in nanoseconds")]
-fn in_ms(ns: u64) -> f64 {
-    ns as f64 / UNIT_NS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +163,18 @@ mod tests {
         let last = lines.iter().rev().find(|line| !line.starts_with('#')).unwrap();
         assert_eq!(*last, " 1000.341503 1.000000000000       1000");
         assert!(text.contains("Total count    =         1000]"), "{text}");
+    }
+
+    #[test]
+    fn every_line_of_the_distribution_begins_with_a_blank_however_long_the_response() {
+        let mut histogram = LatencyHistogram::default();
+        for ms in [1, 9_000, 12_000, 3_000_000] {
+            histogram.record(ms * 1_000_000);
+        }
+        let text = hgrm(&histogram);
+        let values: Vec<&str> = text.lines().skip(2).filter(|line| !line.starts_with('#')).collect();
+        assert!(values.iter().all(|line| line.starts_with(' ')), "{text}");
+        assert!(values.iter().any(|line| line.starts_with(" 12004.")), "{text}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The same tables as on the terminal, as GitHub Markdown, and the README of a suite's folder.
 
 use crate::measurement::store::Stored;
+use crate::quantity::{MESSAGES_PER_S, Place};
 use crate::record::Measurement;
-use crate::report::columns::{CPU, Column, Group, MEMORY, RESPONSE, SPEED};
-use crate::report::original;
-use crate::report::{chart, terminal};
+use crate::report::columns::one_line;
+use crate::report::columns::{columns, name, nothing};
+use crate::report::{chart, original, table, terminal};
 use crate::suite::matrix::{Suite, SuiteFile};
 use crate::suite::results::{Results, Row};
 use crate::text::{bytes, counted, milliseconds, minutes, workload as workload_line};
@@ -35,11 +36,11 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
                 text,
                 "![messages per second, {0}]({1})\n",
                 workload.name,
-                chart::file_name(&workload.name)
+                chart::file_name(&MESSAGES_PER_S, &workload.name)
             );
         }
-        for groups in [&[SPEED, RESPONSE], &[CPU, MEMORY]] {
-            let _ = writeln!(text, "{}", table(groups, &rows));
+        for places in [[Place::Speed, Place::Response], [Place::Cpu, Place::Memory]] {
+            let _ = writeln!(text, "{}", figures(&places, &rows));
         }
         for sentence in terminal::findings(results, &workload.name, &rows) {
             let _ = writeln!(text, "- {sentence}");
@@ -55,42 +56,27 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
     text
 }
 
-/// The tables of one workload without headings.
-#[must_use]
-pub fn table(groups: &[Group], rows: &[&Row]) -> String {
-    let columns: Vec<&Column> = groups.iter().flat_map(|group| group.columns).collect();
-    let mut text = "| target |".to_string();
-    for column in &columns {
-        let _ = write!(text, " {} |", column.heading.replace("\n/", "/").replace('\n', " "));
-    }
-    let _ = write!(text, "\n|---|{}\n", "---:|".repeat(columns.len()));
-    for row in rows {
-        let mark = if row.believed || row.not_measured.is_some() {
-            ""
-        } else {
-            " (invalid)"
-        };
-        let _ = write!(text, "| {}{mark} |", row.target);
-        for column in &columns {
-            let _ = write!(text, " {} |", (column.cell)(row));
-        }
-        text.push('\n');
-    }
-    text
+/// One table of a workload: the columns of these places side by side.
+fn figures(places: &[Place], rows: &[&Row]) -> String {
+    let columns: Vec<_> = places.iter().flat_map(|place| columns(*place)).collect();
+    let mut headings = vec!["target".to_string()];
+    headings.extend(columns.iter().map(|column| one_line(column.heading)));
+    let cells = rows.iter().map(|row| {
+        let figures = columns.iter().map(|column| (column.cell)(row));
+        std::iter::once(name(row)).chain(figures).collect()
+    });
+    table::markdown(&headings, 1, cells)
 }
 
 /// The original's figures of one scenario, as it printed them.
-#[must_use]
-pub fn quoted(scenario: &original::Scenario) -> String {
-    let mut text = "| metric | forked | multithread | event-driven |\n|---|---:|---:|---:|\n".to_string();
-    for row in &scenario.rows {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} |",
-            row.metric, row.forked, row.multithread, row.event_driven
-        );
-    }
-    text
+fn quoted(scenario: &original::Scenario) -> String {
+    let mut headings = vec!["metric"];
+    headings.extend(original::COLUMNS.map(|(_, word)| word));
+    let rows = scenario.rows.iter().map(|row| {
+        let figures = original::COLUMNS.map(|(model, _)| row.of(model).to_string());
+        std::iter::once(row.metric.to_string()).chain(figures).collect()
+    });
+    table::markdown(&headings, 1, rows)
 }
 
 /// The command as it may be typed again: the program's name without the path it was started by.
@@ -158,10 +144,9 @@ fn machine(file: &SuiteFile, stored: &[Stored]) -> String {
     if let Some(trial) = first {
         facts.extend(environment(trial));
     }
-    let mut text = "## Plan and machine\n\n| | |\n|---|---|\n".to_string();
-    for (name, value) in facts {
-        let _ = writeln!(text, "| {name} | {} |", value.as_deref().unwrap_or("n/a"));
-    }
+    let facts = facts.into_iter();
+    let rows = facts.map(|(name, value)| vec![name.to_string(), value.unwrap_or_else(nothing)]);
+    let mut text = format!("## Plan and machine\n\n{}", table::markdown(&["", ""], 2, rows));
     text.push_str(&targets(suite, stored));
     text
 }
@@ -200,47 +185,48 @@ fn targets(suite: &Suite, stored: &[Stored]) -> String {
         let mut of = stored.iter().map(|stored| &stored.measurement.target);
         of.find(|target| target.name == *name && target.runtime.is_some())
     };
-    let or_none = |fact: &Option<String>| fact.clone().unwrap_or_else(|| "n/a".to_string());
-    let mut text = String::new();
-    for target in suite.targets.iter().filter_map(of) {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} {} | {} | {} | {} |",
-            target.name,
-            or_none(&target.model),
-            or_none(&target.runtime),
-            target.runtime_version.as_deref().unwrap_or_default(),
-            or_none(&target.io_interface),
-            or_none(&target.accept_model),
-            target
-                .workers
-                .map_or_else(|| "n/a".to_string(), |workers| workers.to_string()),
-        );
-    }
-    if text.is_empty() {
+    let or_none = |fact: &Option<String>| fact.clone().unwrap_or_else(nothing);
+    let rows: Vec<Vec<String>> = (suite.targets.iter().filter_map(of))
+        .map(|target| {
+            vec![
+                target.name.clone(),
+                or_none(&target.model),
+                format!(
+                    "{} {}",
+                    or_none(&target.runtime),
+                    target.runtime_version.as_deref().unwrap_or_default()
+                ),
+                or_none(&target.io_interface),
+                or_none(&target.accept_model),
+                target.workers.map_or_else(nothing, |workers| workers.to_string()),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
         return "\n".to_string();
     }
-    format!("\n| target | model | runtime | I/O interface | accept | workers |\n|---|---|---|---|---|---:|\n{text}\n")
+    let headings = ["target", "model", "runtime", "I/O interface", "accept", "workers"];
+    format!("\n{}\n", table::markdown(&headings, 5, rows))
 }
 
 fn invalid(results: &Results) -> String {
     if results.invalid.is_empty() {
         return "## Invalid trials\n\nNone.\n".to_string();
     }
-    let mut text = "## Invalid trials\n\nKept, never used for a figure above unless marked.\n\n| record | target | workload | round | why |\n|---|---|---|---:|---|\n".to_string();
-    for trial in &results.invalid {
-        let _ = writeln!(
-            text,
-            "| [{}]({}) | {} | {} | {} | {} |",
-            trial.file.rsplit('/').next().unwrap_or(&trial.file),
-            trial.file,
-            trial.target,
-            trial.workload,
-            trial.round,
-            trial.reasons.join("; ").replace('|', "\\|").replace('\n', " ")
-        );
-    }
-    text
+    let rows = results.invalid.iter().map(|trial| {
+        let file = trial.file.rsplit('/').next().unwrap_or(&trial.file);
+        vec![
+            format!("[{file}]({})", trial.file),
+            trial.target.clone(),
+            trial.workload.clone(),
+            trial.round.to_string(),
+            trial.reasons.join("; "),
+        ]
+    });
+    format!(
+        "## Invalid trials\n\nKept, never used for a figure above unless marked.\n\n{}",
+        table::markdown(&["record", "target", "workload", "round", "why"], 5, rows)
+    )
 }
 
 fn cpus(cpus: &[usize]) -> Option<String> {

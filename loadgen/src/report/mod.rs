@@ -12,5 +12,7 @@ pub mod models;
 pub mod original;
 pub mod scorecard;
 pub mod spectrum;
+pub mod svg;
 pub mod sweep;
+pub mod table;
 pub mod terminal;

@@ -1,51 +1,29 @@
 //! The tracked tables that `loadgen publish` splices: the original's layout, one row per runtime, the index of folders.
 
-use super::columns::range;
-use crate::report::columns::{syscalls, whole};
-use crate::report::original::{self, Figures};
+use crate::quantity::{CPU_PERCENT_MAX, MEMORY, MEMORY_KERNEL, MESSAGES_PER_S, Place};
+use crate::report::columns::{self, nothing};
+use crate::report::original::{self, Scenario};
+use crate::report::table;
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
-use crate::suite::statistics::Spread;
-use crate::text::{bytes, counted, figure, percent, percentile, workload as workload_line};
+use crate::text::{counted, workload as workload_line};
 use echo_contract::catalog::Model;
 use std::fmt::Write as _;
-
-/// The columns of the models table: the original's three servers.
-const MODELS: [(Model, &str, &str); 3] = [
-    (Model::Fork, "fork", "forked"),
-    (Model::Thread, "thread", "multithread"),
-    (Model::Event, "event", "event-driven"),
-];
 
 /// fork | thread | event in the original's layout, our figures beside its own.
 #[must_use]
 pub fn models(file: &SuiteFile, results: &Results) -> String {
     let mut text = String::new();
     for scenario in &original::SCENARIOS {
-        let rows = MODELS.map(|(model, ..)| row_of_model(results, scenario.workload, model));
-        if rows.iter().all(Option::is_none) {
-            continue;
+        let rows = original::COLUMNS.map(|(model, _)| row_of_model(results, scenario.workload, model));
+        if rows.iter().any(Option::is_some) {
+            let _ = writeln!(
+                text,
+                "### {}\n\n{}",
+                scenario.title,
+                beside_the_original(scenario, &rows)
+            );
         }
-        let _ = writeln!(text, "### {}\n", scenario.title);
-        text.push_str("| metric |");
-        for ((_, name, theirs), row) in MODELS.iter().zip(&rows) {
-            let ours = row.map_or(*name, |row| row.target.as_str());
-            let _ = write!(text, " {ours} | original: {theirs} |");
-        }
-        let _ = write!(text, "\n|---|{}\n", "---:|".repeat(MODELS.len() * 2));
-        for (figures, ours) in scenario.rows.iter().zip(METRICS) {
-            let _ = write!(text, "| {} |", figures.metric);
-            for ((model, ..), row) in MODELS.iter().zip(&rows) {
-                let _ = write!(
-                    text,
-                    " {} | {} |",
-                    row.map_or_else(nothing, *ours),
-                    theirs(figures, *model)
-                );
-            }
-            text.push('\n');
-        }
-        text.push('\n');
     }
     let _ = writeln!(
         text,
@@ -69,33 +47,25 @@ pub fn runtimes(file: &SuiteFile, results: &Results) -> String {
     else {
         return String::new();
     };
-    let mut text = "| target | runtime | I/O interface | messages/s | min..max | p50 | p99 | CPU us per message | switches per message | system calls per message (1 / 32 clients) | memory, user + kernel | threads |\n\
-                    |---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
-        .to_string();
-    for row in results.of_workload(&workload.name).filter(|row| !row.control) {
-        let mark = if row.believed || row.not_measured.is_some() {
-            ""
-        } else {
-            " (invalid)"
-        };
-        let _ = writeln!(
-            text,
-            "| {}{mark} | {} {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            row.target,
-            row.runtime.as_deref().unwrap_or("n/a"),
-            row.runtime_version.as_deref().unwrap_or_default(),
-            row.io_interface.as_deref().unwrap_or("n/a"),
-            median(row.messages_per_s.as_ref(), figure),
-            row.messages_per_s.as_ref().map_or_else(nothing, range),
-            percentile(&row.response, row.response.p50),
-            percentile(&row.response, row.response.p99),
-            median(row.cpu_us_per_message.as_ref(), figure),
-            median(row.context_switches_per_message.as_ref(), figure),
-            syscalls(row),
-            memory(row),
-            median(row.threads_max.as_ref(), whole),
-        );
-    }
+    let columns = columns::columns(Place::Runtimes);
+    let mut headings: Vec<String> = ["target", "runtime", "I/O interface"].map(str::to_string).into();
+    headings.extend(columns.iter().map(|column| columns::one_line(column.heading)));
+    let rows = results.of_workload(&workload.name).filter(|row| !row.control);
+    let cells = rows.map(|row| {
+        let or_none = |fact: &Option<String>| fact.clone().unwrap_or_else(nothing);
+        let mut cells = vec![
+            columns::name(row),
+            format!(
+                "{} {}",
+                or_none(&row.runtime),
+                row.runtime_version.as_deref().unwrap_or_default()
+            ),
+            or_none(&row.io_interface),
+        ];
+        cells.extend(columns.iter().map(|column| (column.cell)(row)));
+        cells
+    });
+    let mut text = table::markdown(&headings, 3, cells);
     let _ = writeln!(
         text,
         "\n`{}`: {}. Median of {} on `{}`, {} (UTC).{}",
@@ -151,32 +121,48 @@ fn day(time: &str) -> &str {
     time.split('T').next().unwrap_or(time)
 }
 
+/// One scenario: each metric of the original, for each model ours and its own.
+fn beside_the_original(scenario: &Scenario, ours: &[Option<&Row>; 3]) -> String {
+    let mut headings = vec!["metric".to_string()];
+    for ((model, word), row) in original::COLUMNS.iter().zip(ours) {
+        headings.push(row.map_or_else(|| model.as_str().to_string(), |row| row.target.clone()));
+        headings.push(format!("original: {word}"));
+    }
+    let rows = scenario.rows.iter().zip(METRICS).map(|(figures, metric)| {
+        let pairs = original::COLUMNS.iter().zip(ours).flat_map(|((model, _), row)| {
+            let ours = row.map_or_else(nothing, *metric);
+            [ours, figures.of(*model).to_string()]
+        });
+        std::iter::once(figures.metric.to_string()).chain(pairs).collect()
+    });
+    table::markdown(&headings, 1, rows)
+}
+
 type Metric = fn(&Row) -> String;
 
 /// Ours for each row of a scenario, in the original's order.
 const METRICS: &[Metric; 3] = &[requests, max_cpu, memory];
 
 fn requests(row: &Row) -> String {
-    row.messages_per_s.as_ref().map_or_else(nothing, |spread| {
-        format!("{} ({})", figure(spread.median), range(spread))
+    row.spread(&MESSAGES_PER_S).map_or_else(nothing, |spread| {
+        let range = columns::range(&MESSAGES_PER_S, spread);
+        format!("{} ({range})", MESSAGES_PER_S.print(spread.median))
     })
 }
 
 fn max_cpu(row: &Row) -> String {
-    median(row.cpu_percent_max.as_ref(), percent)
+    columns::cell(row, &CPU_PERCENT_MAX)
 }
 
 fn memory(row: &Row) -> String {
-    let size = |spread: &Spread| bytes(rounded(spread.median));
-    match (&row.memory_peak_bytes, &row.memory_kernel_bytes) {
-        (Some(user), Some(kernel)) => format!("{} + {}", size(user), size(kernel)),
-        (Some(user), None) => format!("{} + n/a", size(user)),
-        (None, _) => nothing(),
+    match row.figure(&MEMORY) {
+        Some(_) => format!(
+            "{} + {}",
+            columns::cell(row, &MEMORY),
+            columns::cell(row, &MEMORY_KERNEL)
+        ),
+        None => nothing(),
     }
-}
-
-fn theirs(figures: &Figures, model: Model) -> &'static str {
-    figures.of(model)
 }
 
 /// The target named like the model, else its first one: `event-tokio` stands for event.
@@ -191,21 +177,4 @@ fn row_of_model<'a>(results: &'a Results, workload: &'a str, model: Model) -> Op
         other => other.as_str(),
     };
     of().find(|row| row.target == preferred).or_else(|| of().next())
-}
-
-fn median(spread: Option<&Spread>, print: fn(f64) -> String) -> String {
-    spread.map_or_else(nothing, |spread| print(spread.median))
-}
-
-fn nothing() -> String {
-    "n/a".to_string()
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "medians of bytes: finite and not negative"
-)]
-fn rounded(number: f64) -> u64 {
-    number.round() as u64
 }

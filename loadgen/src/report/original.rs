@@ -5,6 +5,13 @@ use echo_contract::catalog::Model;
 /// Stands wherever these figures do.
 pub const LABEL: &str = "the original Python project, other hardware";
 
+/// Its three servers, by the word for each.
+pub const COLUMNS: [(Model, &str); 3] = [
+    (Model::Fork, "forked"),
+    (Model::Thread, "multithread"),
+    (Model::Event, "event-driven"),
+];
+
 /// One scenario of the original, columns forked, multithread, event-driven.
 pub struct Scenario {
     /// Name of our workload with the same clients and messages.

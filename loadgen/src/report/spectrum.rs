@@ -4,6 +4,7 @@ use crate::record::Measurement;
 use crate::recorder::latency::{LatencyHistogram, PARTS};
 use crate::report::hdr;
 use crate::text::{count, time_ns};
+use crate::units::round_u64;
 use std::fmt::Write as _;
 
 /// All distributions of the record, one table each.
@@ -40,14 +41,8 @@ fn table(name: &str, histogram: &LatencyHistogram) -> String {
     }
     let summary = histogram.summary();
     if let (Some(min), Some(max), Some(mean)) = (summary.min, summary.max, summary.mean) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a mean lies between min and max"
-        )]
-        let mean = mean.round() as u64;
         let _ = writeln!(text, "  {:<30}{:>12}", "min", time_ns(min));
-        let _ = writeln!(text, "  {:<30}{:>12}", "mean", time_ns(mean));
+        let _ = writeln!(text, "  {:<30}{:>12}", "mean", time_ns(round_u64(mean)));
         let _ = writeln!(text, "  {:<30}{:>12}", "max", time_ns(max));
     }
     text

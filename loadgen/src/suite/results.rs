@@ -3,10 +3,13 @@
 //! Only valid trials make figures. Where a row has none, its complete but invalid trials are shown, marked, and never
 //! compared: a reader on a busy machine should see what was measured and why not to believe it.
 
+mod rows;
+
+pub use rows::{Point, Row, label_of};
+
 use crate::failure::Failure;
 use crate::measurement::store::Stored;
-use crate::record::{Latency, Measurement, Reason};
-use crate::recorder::latency::LatencyHistogram;
+use crate::record::{Measurement, Reason};
 use crate::suite::matrix::{Pair, Suite};
 use crate::suite::statistics::{Claim, PairedRatio, Spread, holm, judge, noise_floor, paired_ratio};
 use crate::validity::gates::was_not_to_be_measured;
@@ -31,58 +34,6 @@ pub struct Results {
     pub not_counted: Vec<(String, String)>,
     /// Trials that are not valid, in the order of their files.
     pub invalid: Vec<InvalidTrial>,
-}
-
-/// One target under one workload, all rounds together.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub workload: String,
-    /// As in the tables: the control says `(again)`.
-    pub target: String,
-    pub control: bool,
-    pub model: Option<String>,
-    pub runtime: Option<String>,
-    pub runtime_version: Option<String>,
-    pub io_interface: Option<String>,
-    pub workers: Option<u32>,
-    /// Whether the figures come from valid trials; if not they are from invalid ones, or absent.
-    pub believed: bool,
-    pub rounds_valid: usize,
-    /// Rounds with at least one trial.
-    pub rounds_run: usize,
-    /// Why there is no figure at all.
-    pub not_measured: Option<String>,
-    pub messages_per_s: Option<Spread>,
-    pub connections_per_s: Option<Spread>,
-    /// From the merged histograms.
-    pub response: Latency,
-    pub connect: Latency,
-    pub cpu_percent: Option<Spread>,
-    pub cpu_percent_max: Option<Spread>,
-    pub cpu_us_per_message: Option<Spread>,
-    pub cpu_us_per_connection: Option<Spread>,
-    pub memory_peak_bytes: Option<Spread>,
-    pub memory_kernel_bytes: Option<Spread>,
-    pub processes_max: Option<Spread>,
-    pub threads_max: Option<Spread>,
-    pub context_switches_per_message: Option<Spread>,
-    /// Of the target's counting trials, which are the same for every workload: clients, and calls per message.
-    pub syscalls_per_message: Vec<(u32, Option<f64>)>,
-    pub fairness_jain: Option<Spread>,
-    /// Failed messages of all its trials, the invalid ones too: an error is never thrown away with its trial.
-    pub errors: u64,
-    pub messages: u64,
-    /// messages/s of every trial, for the chart.
-    pub points: Vec<Point>,
-    /// What a histogram was refused for; the percentiles are then null.
-    pub histogram_fault: Option<String>,
-}
-
-/// One trial in a chart.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
-    pub messages_per_s: f64,
-    pub valid: bool,
 }
 
 /// messages/s of two targets, paired by round.
@@ -128,7 +79,7 @@ impl Results {
                 let of_pair = trials.get(&pair).map_or(&[][..], Vec::as_slice);
                 // The control visits one workload per round: where it has not been, it is not missing.
                 if !(control && of_pair.is_empty()) {
-                    let mut row = row(&pair, of_pair);
+                    let mut row = Row::of(&pair, of_pair);
                     row.syscalls_per_message = counted.get(target).cloned().unwrap_or_default();
                     rows.push(row);
                 }
@@ -266,92 +217,6 @@ fn rounds_done(suite: &Suite, trials: &Trials<'_>) -> u32 {
         .max()
         .unwrap_or(0);
     u32::try_from((1..=last).filter(done).count()).unwrap_or(u32::MAX)
-}
-
-fn row(pair: &Pair, trials: &[&Measurement]) -> Row {
-    let valid: Vec<&Measurement> = trials.iter().copied().filter(|trial| usable(trial)).collect();
-    let believed = !valid.is_empty();
-    let used: Vec<&Measurement> = if believed {
-        valid.clone()
-    } else {
-        trials.iter().copied().filter(|trial| trial.complete).collect()
-    };
-    let spread =
-        |figure: &dyn Fn(&Measurement) -> Option<f64>| Spread::of(used.iter().filter_map(|trial| figure(trial)));
-    let whole = |figure: &dyn Fn(&Measurement) -> Option<u64>| spread(&|trial| figure(trial).map(float));
-    let merged = |text: &dyn Fn(&Measurement) -> Option<&String>| {
-        LatencyHistogram::merged(used.iter().filter_map(|trial| text_of(trial, text)))
-            .map(|histogram| histogram.summary())
-    };
-    let response = merged(&|trial| trial.histograms.response.as_ref());
-    let connect = merged(&|trial| trial.histograms.connect.as_ref());
-    let first = trials
-        .iter()
-        .find(|trial| trial.target.model.is_some())
-        .or(trials.first());
-    let mut rounds: Vec<u32> = trials.iter().map(|trial| round_of(trial)).collect();
-    rounds.sort_unstable();
-    rounds.dedup();
-    Row {
-        workload: pair.workload.clone(),
-        target: label_of(pair, trials),
-        control: pair.control,
-        model: first.and_then(|trial| trial.target.model.clone()),
-        runtime: first.and_then(|trial| trial.target.runtime.clone()),
-        runtime_version: first.and_then(|trial| trial.target.runtime_version.clone()),
-        io_interface: first.and_then(|trial| trial.target.io_interface.clone()),
-        workers: first.and_then(|trial| trial.target.workers),
-        believed,
-        rounds_valid: valid.len(),
-        rounds_run: rounds.len(),
-        not_measured: used.is_empty().then(|| {
-            trials.last().map_or_else(
-                || "not yet run".to_string(),
-                |trial| why_not(trial).into_iter().next().unwrap_or_default(),
-            )
-        }),
-        messages_per_s: spread(&|trial| Some(trial.throughput.messages_per_s)),
-        connections_per_s: spread(&|trial| trial.throughput.connections_per_s),
-        histogram_fault: response.as_ref().err().or(connect.as_ref().err()).cloned(),
-        response: response.unwrap_or_default(),
-        connect: connect.unwrap_or_default(),
-        cpu_percent: spread(&|trial| trial.server_cost.cpu_percent),
-        cpu_percent_max: spread(&|trial| trial.server_cost.cpu_percent_max),
-        cpu_us_per_message: spread(&|trial| trial.server_cost.cpu_us_per_message),
-        cpu_us_per_connection: spread(&|trial| trial.server_cost.cpu_us_per_connection),
-        memory_peak_bytes: whole(&|trial| trial.server_cost.memory_peak_bytes),
-        memory_kernel_bytes: whole(&|trial| trial.server_cost.memory_kernel_bytes),
-        processes_max: whole(&|trial| trial.server_cost.processes_max),
-        threads_max: whole(&|trial| trial.server_cost.threads_max),
-        context_switches_per_message: spread(&|trial| trial.server_cost.context_switches_per_message),
-        syscalls_per_message: Vec::new(),
-        fairness_jain: spread(&|trial| trial.fairness_jain),
-        errors: trials.iter().map(|trial| trial.counts.errors()).sum(),
-        messages: used.iter().map(|trial| trial.counts.ok).sum(),
-        points: trials
-            .iter()
-            .filter(|trial| trial.complete)
-            .map(|trial| Point {
-                messages_per_s: trial.throughput.messages_per_s,
-                valid: trial.valid,
-            })
-            .collect(),
-    }
-}
-
-/// The name in tables: a server in a container is in another environment than one beside loadgen, and says so.
-#[must_use]
-pub fn label_of(pair: &Pair, trials: &[&Measurement]) -> String {
-    let label = pair.label();
-    if trials.iter().any(|trial| trial.target.container.is_some()) {
-        format!("{label} (container)")
-    } else {
-        label
-    }
-}
-
-fn text_of<'a>(trial: &'a Measurement, text: &dyn Fn(&'a Measurement) -> Option<&'a String>) -> Option<&'a str> {
-    text(trial).map(String::as_str)
 }
 
 /// Why a trial is not used, one sentence each.
@@ -498,9 +363,4 @@ fn comparisons(suite: &Suite, workload: &str, trials: &Trials<'_>, floor: Option
             claim: floor.map(|floor| judge(&ratio, adjusted_p, floor)),
         })
         .collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts and bytes are far below 2^53")]
-fn float(number: u64) -> f64 {
-    number as f64
 }

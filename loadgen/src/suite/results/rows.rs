@@ -1,0 +1,167 @@
+//! One target under one workload, all its trials together: what the tables print in a line.
+
+use super::{round_of, usable, why_not};
+use crate::quantity::{self, Clock, Quantity, Reading};
+use crate::record::{Latency, LatencySet, Measurement};
+use crate::recorder::latency::LatencyHistogram;
+use crate::suite::matrix::Pair;
+use crate::suite::statistics::Spread;
+use std::collections::BTreeMap;
+
+/// One target under one workload, all rounds together.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub workload: String,
+    /// As in the tables: the control says `(again)`.
+    pub target: String,
+    pub control: bool,
+    pub model: Option<String>,
+    pub runtime: Option<String>,
+    pub runtime_version: Option<String>,
+    pub io_interface: Option<String>,
+    pub workers: Option<u32>,
+    /// Whether the figures come from valid trials; if not they are from invalid ones, or absent.
+    pub believed: bool,
+    pub rounds_valid: usize,
+    /// Rounds with at least one trial.
+    pub rounds_run: usize,
+    /// Why there is no figure at all.
+    pub not_measured: Option<String>,
+    /// Of each quantity by its name, over the trials; one that no trial has is not there.
+    spreads: BTreeMap<&'static str, Spread>,
+    /// From the merged histograms.
+    pub latency: LatencySet,
+    /// Of the target's counting trials, which are the same for every workload: clients, and calls per message.
+    pub syscalls_per_message: Vec<(u32, Option<f64>)>,
+    /// Failed messages of all its trials, the invalid ones too: an error is never thrown away with its trial.
+    pub errors: u64,
+    pub messages: u64,
+    /// Every trial that ran to its end, for the charts.
+    pub points: Vec<Point>,
+    /// What a histogram was refused for; the percentiles are then null.
+    pub histogram_fault: Option<String>,
+}
+
+/// One trial in a chart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    figures: BTreeMap<&'static str, f64>,
+    pub valid: bool,
+}
+
+impl Point {
+    /// None where the trial does not have it.
+    #[must_use]
+    pub fn figure(&self, quantity: &Quantity) -> Option<f64> {
+        self.figures.get(quantity.name).copied()
+    }
+}
+
+impl Row {
+    pub(super) fn of(pair: &Pair, trials: &[&Measurement]) -> Self {
+        let valid: Vec<&Measurement> = trials.iter().copied().filter(|trial| usable(trial)).collect();
+        let complete = || trials.iter().copied().filter(|trial| trial.complete);
+        let believed = !valid.is_empty();
+        let used: Vec<&Measurement> = if believed { valid.clone() } else { complete().collect() };
+        let (latency, histogram_fault) = match merged_latency(&used) {
+            Ok(latency) => (latency, None),
+            Err(fault) => (LatencySet::default(), Some(fault)),
+        };
+        let first = trials
+            .iter()
+            .find(|trial| trial.target.model.is_some())
+            .or(trials.first());
+        let fact = |of: fn(&Measurement) -> &Option<String>| first.and_then(|trial| of(trial).clone());
+        Self {
+            workload: pair.workload.clone(),
+            target: label_of(pair, trials),
+            control: pair.control,
+            model: fact(|trial| &trial.target.model),
+            runtime: fact(|trial| &trial.target.runtime),
+            runtime_version: fact(|trial| &trial.target.runtime_version),
+            io_interface: fact(|trial| &trial.target.io_interface),
+            workers: first.and_then(|trial| trial.target.workers),
+            believed,
+            rounds_valid: valid.len(),
+            rounds_run: rounds_of(trials),
+            not_measured: used.is_empty().then(|| why_none(trials)),
+            spreads: quantity::ALL
+                .iter()
+                .filter_map(|quantity| {
+                    let figures = used.iter().filter_map(|trial| quantity.of(trial));
+                    Some((quantity.name, Spread::of(figures)?))
+                })
+                .collect(),
+            latency,
+            syscalls_per_message: Vec::new(),
+            errors: trials.iter().map(|trial| trial.counts.errors()).sum(),
+            messages: used.iter().map(|trial| trial.counts.ok).sum(),
+            points: complete().map(point).collect(),
+            histogram_fault,
+        }
+    }
+
+    /// Of a figure over the trials; None where no trial has it. A point of a distribution spreads over the trials' own.
+    #[must_use]
+    pub fn spread(&self, quantity: &Quantity) -> Option<&Spread> {
+        self.spreads.get(quantity.name)
+    }
+
+    /// What tables and charts show: the median over the trials, or the point of all their samples together.
+    #[must_use]
+    pub fn figure(&self, quantity: &Quantity) -> Option<f64> {
+        match quantity.reading {
+            Reading::Field { .. } => self.spread(quantity).map(|spread| spread.median),
+            Reading::Point { clock, at } => at(clock.latency(&self.latency)),
+        }
+    }
+}
+
+fn point(trial: &Measurement) -> Point {
+    Point {
+        figures: quantity::ALL
+            .iter()
+            .filter_map(|quantity| Some((quantity.name, quantity.of(trial)?)))
+            .collect(),
+        valid: trial.valid,
+    }
+}
+
+/// The distributions of these trials, bin for bin.
+fn merged_latency(trials: &[&Measurement]) -> Result<LatencySet, String> {
+    let merged = |clock: Clock| -> Result<Latency, String> {
+        let texts = trials.iter().filter_map(|trial| clock.histogram(&trial.histograms));
+        LatencyHistogram::merged(texts.map(String::as_str)).map(|histogram| histogram.summary())
+    };
+    Ok(LatencySet {
+        response: merged(Clock::Response)?,
+        service: merged(Clock::Service)?,
+        send_lag: merged(Clock::SendLag)?,
+        connect: merged(Clock::Connect)?,
+    })
+}
+
+fn rounds_of(trials: &[&Measurement]) -> usize {
+    let mut rounds: Vec<u32> = trials.iter().map(|trial| round_of(trial)).collect();
+    rounds.sort_unstable();
+    rounds.dedup();
+    rounds.len()
+}
+
+fn why_none(trials: &[&Measurement]) -> String {
+    trials.last().map_or_else(
+        || "not yet run".to_string(),
+        |trial| why_not(trial).into_iter().next().unwrap_or_default(),
+    )
+}
+
+/// The name in tables: a server in a container is in another environment than one beside loadgen, and says so.
+#[must_use]
+pub fn label_of(pair: &Pair, trials: &[&Measurement]) -> String {
+    let label = pair.label();
+    if trials.iter().any(|trial| trial.target.container.is_some()) {
+        format!("{label} (container)")
+    } else {
+        label
+    }
+}

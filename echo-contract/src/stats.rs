@@ -25,6 +25,9 @@ pub struct Stats {
     pub bytes_unsent: u64,
     /// Bytes read and dropped after the server had said FIN.
     pub bytes_discarded: u64,
+    /// Lines for stderr that could not be written at once, and of which no later line tells.
+    #[serde(default)]
+    pub notices_lost: u64,
 }
 
 impl Stats {
@@ -67,6 +70,7 @@ mod tests {
             bytes_out: 3,
             bytes_unsent: 1,
             bytes_discarded: 9,
+            notices_lost: 4,
         };
         let line = stats.to_line();
         assert!(line.starts_with(r#"{"event":"stats","accepted":7,"#), "{line}");

@@ -6,7 +6,6 @@ mod prefork;
 mod prefork_fdpass;
 mod prefork_lock;
 mod prefork_reuseport;
-mod reap;
 
 use server_kit::{Server, ServerIdentity, locked_version, serve};
 use std::io;

@@ -1,16 +1,11 @@
 //! A process per client: full isolation, a page table for each.
 //! Idiom: the parent only accepts, forks and reaps; blocking calls in the child. Accept: one shared listener.
 
-use crate::reap::Children;
-use nix::sys::signal::Signal;
-use server_kit::{AcceptAction, Lingering, Server, Slot, blocking};
+use server_kit::{AcceptAction, ChildSeat, Children, Ended, Server, Slot, blocking};
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-/// How much longer than the drain timeout a child may take before it is killed.
-const KILL_GRACE: Duration = Duration::from_secs(2);
 
 /// Accepts, forks and reaps until the kit says stop, then waits for the last child.
 pub(crate) fn run(server: Server) -> io::Result<()> {
@@ -19,7 +14,6 @@ pub(crate) fn run(server: Server) -> io::Result<()> {
     let mut parent = Parent {
         server,
         children: Children::new()?,
-        refused: Lingering::new(server),
     };
     server.ready()?;
     loop {
@@ -32,23 +26,20 @@ pub(crate) fn run(server: Server) -> io::Result<()> {
         }
     }
     drop(listener);
-    parent.stop()
+    parent.children.stop(server, reclaim(server))
 }
 
 struct Parent {
     server: Server,
-    children: Children<Slot>,
-    refused: Lingering,
+    children: Children<Option<ChildSeat>>,
 }
 
 impl Parent {
     /// Waits for a client or a stop; reaps meanwhile. False means: nothing to accept, wait again.
     fn wait_for_client(&mut self, listener: &TcpListener) -> io::Result<bool> {
-        let watched = [listener.as_fd(), self.children.ended()];
-        let [has_client, has_ended_child] = self.refused.wait(watched, None)?;
-        if has_ended_child {
-            self.children.reap()?;
-        }
+        let [has_client] = self
+            .children
+            .wait([Some(listener.as_fd())], None, reclaim(self.server))?;
         Ok(has_client || self.server.is_stopping())
     }
 
@@ -56,8 +47,8 @@ impl Parent {
         match listener.accept() {
             Ok((stream, _)) => {
                 match self.server.reserve() {
-                    Some(slot) => self.start_child(stream, slot),
-                    None => self.refused.refuse(stream),
+                    Some(slot) => self.start_child(&stream, slot),
+                    None => self.server.refuse(&stream),
                 }
                 AcceptAction::Retry
             }
@@ -66,20 +57,16 @@ impl Parent {
     }
 
     /// Gives the client a process. Where the system has none to give, the client gets a FIN and the server goes on.
-    fn start_child(&mut self, stream: TcpStream, mut slot: Slot) {
+    fn start_child(&mut self, stream: &TcpStream, slot: Slot) {
         let server = self.server;
-        let echo = || {
-            let connection = server.adopt(&stream);
+        let echo = |slot: Slot| {
             // An error is this client's alone and counted by the kit: nobody else is to hear of it.
-            let _ = blocking::echo_connection(&stream, connection, &server);
+            let _ = blocking::echo_connection(stream, slot.open(stream), &server);
         };
-        match server.fork(&[stream.as_fd()], echo) {
-            Ok(child) => {
-                slot.mark_served();
-                self.children.add(child, slot);
-            }
+        match server.fork_for_client(slot, &[stream.as_fd()], echo) {
+            Ok(child) => self.children.add(child.pid, child.seat),
             Err(error) => {
-                self.refused.refuse(stream);
+                server.refuse(stream);
                 server.notice_refusal(&error);
             }
         }
@@ -88,33 +75,21 @@ impl Parent {
     /// Goes on reaping for this long.
     fn wait_without_accepting(&mut self, time: Duration) -> io::Result<()> {
         let until = Instant::now() + time;
-        while let Some(left) = until
-            .checked_duration_since(Instant::now())
-            .filter(|left| !left.is_zero())
-        {
-            let [has_ended_child] = self.refused.wait([self.children.ended()], Some(left))?;
-            if has_ended_child {
-                self.children.reap()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands the stop on to every child and waits for all; one that outlives the drain timeout is killed.
-    fn stop(&mut self) -> io::Result<()> {
-        self.children.signal_all(Signal::SIGTERM);
-        let until = Instant::now() + self.server.drain_timeout() + KILL_GRACE;
-        while !(self.children.is_empty() && self.refused.is_empty()) {
+        loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                self.children.signal_all(Signal::SIGKILL);
+                return Ok(());
             }
-            let timeout = if left.is_zero() { KILL_GRACE } else { left };
-            let [has_ended_child] = self.refused.wait([self.children.ended()], Some(timeout))?;
-            if has_ended_child {
-                self.children.reap()?;
-            }
+            self.children.wait([], Some(left), reclaim(self.server))?;
         }
-        Ok(())
+    }
+}
+
+/// What a child left behind that was killed.
+fn reclaim(server: Server) -> impl FnMut(Ended<Option<ChildSeat>>) {
+    move |ended| {
+        if let Some(seat) = ended.kept {
+            server.reclaim_seat(ended.child, &seat);
+        }
     }
 }

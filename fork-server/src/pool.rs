@@ -1,18 +1,11 @@
 //! The parent of a pool of worker processes: starts them, says READY when all can serve, replaces those that end, and
 //! hands the stop on. What a worker does is its strategy's business.
 
-use crate::reap::Children;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use server_kit::Server;
+use server_kit::{Children, Server};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
-
-/// How much longer than the drain timeout a worker may take before it is killed.
-const KILL_GRACE: Duration = Duration::from_secs(2);
 
 /// Running workers.
 pub(crate) struct Pool<F> {
@@ -25,13 +18,14 @@ pub(crate) struct Pool<F> {
     announcements: PipeReader,
     /// Workers that have announced themselves and were not taken since; those that ended idle are still counted.
     idle: usize,
-    /// Workers that have ended and were not replaced yet.
+    /// Workers that are missing: they have ended, or could not be started, and were not replaced yet.
     vacancies: usize,
     pacing: Pacing,
 }
 
 impl<F: FnMut(&Announcer) -> io::Result<Pid>> Pool<F> {
-    /// Starts `--workers` workers, and says READY when every one of them has announced itself.
+    /// Starts the workers, and says READY when every one of them has announced itself. Where the system has no room for
+    /// all of them, READY says how many there are, and the others follow when there is room.
     pub(crate) fn start(server: Server, fork: F) -> io::Result<Self> {
         let (announcements, writer) = io::pipe()?;
         let mut pool = Self {
@@ -41,25 +35,29 @@ impl<F: FnMut(&Announcer) -> io::Result<Pid>> Pool<F> {
             announcer: Announcer(writer),
             announcements,
             idle: 0,
-            vacancies: 0,
+            vacancies: server.pool_size(),
             pacing: Pacing::new(),
         };
-        let workers = server.workers();
-        for number in 0..workers {
-            pool.start_worker().map_err(|error| {
-                io::Error::other(format!(
-                    "only {number} of --workers {workers} processes could be started: {error}. Use fewer, or raise \
-                     the limit (`ulimit -u`)"
-                ))
-            })?;
+        let filled = pool.fill_vacancies();
+        let workers = pool.children.count();
+        match filled {
+            Err(error) if workers == 0 => {
+                return Err(io::Error::other(format!(
+                    "not one of --workers {} processes could be started: {error}. Raise the limit (`ulimit -u`, or the \
+                     pids limit of the container)",
+                    server.workers()
+                )));
+            }
+            Err(error) => pool.notice_missing(&error),
+            Ok(()) => {}
         }
         while pool.idle < workers && !server.is_stopping() {
-            pool.look(None, None)?;
-            if pool.vacancies > 0 && !server.is_stopping() {
+            pool.watch(None, None)?;
+            if pool.children.count() < workers && !server.is_stopping() {
                 return Err(io::Error::other("a worker ended before it could serve"));
             }
         }
-        server.ready()?;
+        server.ready_with_workers(workers)?;
         Ok(pool)
     }
 
@@ -74,8 +72,10 @@ impl<F: FnMut(&Announcer) -> io::Result<Pid>> Pool<F> {
     /// Waits for a client, a signal, something to do for the pool, or `timeout`; says whether `listener` has a client.
     pub(crate) fn wait(&mut self, listener: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<bool> {
         let until_start = (self.vacancies > 0).then(|| self.pacing.time_left());
-        let has_client = self.look(listener, timeout.into_iter().chain(until_start).min())?;
-        self.fill_vacancies();
+        let has_client = self.watch(listener, timeout.into_iter().chain(until_start).min())?;
+        if let Err(error) = self.fill_vacancies() {
+            self.notice_missing(&error);
+        }
         Ok(has_client)
     }
 
@@ -91,82 +91,45 @@ impl<F: FnMut(&Announcer) -> io::Result<Pid>> Pool<F> {
 
     /// Hands the stop on to every worker and waits for all; one that outlives the drain timeout is killed.
     pub(crate) fn stop(mut self) -> io::Result<()> {
-        self.children.signal_all(Signal::SIGTERM);
-        let until = Instant::now() + self.server.drain_timeout() + KILL_GRACE;
-        while !self.children.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                self.children.signal_all(Signal::SIGKILL);
-            }
-            let timeout = if left.is_zero() { KILL_GRACE } else { left };
-            self.look(None, Some(timeout))?;
-        }
-        Ok(())
+        let server = self.server;
+        self.children.stop(server, |ended| server.reclaim(ended.child))
     }
 
-    /// Waits once; reaps and listens to announcements.
-    fn look(&mut self, listener: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<bool> {
-        let watched = [self.children.ended(), self.announcements.as_fd()];
-        let mut fds: Vec<_> = watched
-            .into_iter()
-            .chain(listener)
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        // A stop that comes just before this call is made up for by the kit's ticks, which interrupt it.
-        match poll(&mut fds, poll_timeout(timeout)) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-        let happened: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-        if happened[1] {
-            self.hear()?;
-        }
-        if happened[0] {
-            self.reap()?;
-        }
-        Ok(happened.get(2) == Some(&true))
-    }
-
-    /// Counts announcements, a byte each.
-    fn hear(&mut self) -> io::Result<()> {
-        self.idle += self.announcements.read(&mut [0; 4096])?;
-        Ok(())
-    }
-
-    fn reap(&mut self) -> io::Result<()> {
+    /// Waits once; reaps and counts announcements.
+    fn watch(&mut self, listener: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> io::Result<bool> {
+        let watched = [Some(self.announcements.as_fd()), listener];
         let (server, pacing, vacancies) = (self.server, &mut self.pacing, &mut self.vacancies);
-        self.children.reap_each(|status, started_at| {
-            if let Some(worker) = status.pid() {
-                server.reclaim(worker);
-            }
+        let [has_announcements, has_client] = self.children.wait(watched, timeout, |ended| {
+            server.reclaim(ended.child);
             *vacancies += 1;
             if !server.is_stopping() {
-                pacing.worker_ended(started_at.elapsed());
-                server.notice_trouble(&format!("a worker ended and is replaced: {status:?}"));
+                pacing.worker_ended(ended.kept.elapsed());
+                server.notice_trouble(&format!("a worker ended and is replaced: {:?}", ended.status));
             }
-        })
+        })?;
+        if has_announcements {
+            self.idle += self.announcements.read(&mut [0; 4096])?; // a byte each
+        }
+        Ok(has_client)
     }
 
-    /// Replaces workers that have ended, as fast as the pacing permits.
-    fn fill_vacancies(&mut self) {
+    /// Starts the workers that are missing, as fast as the pacing permits; an error is that of a fork, which is tried again
+    /// with the next call.
+    fn fill_vacancies(&mut self) -> io::Result<()> {
         while self.vacancies > 0 && self.pacing.time_left().is_zero() && !self.server.is_stopping() {
-            match self.start_worker() {
-                Ok(()) => self.vacancies -= 1,
-                Err(error) => {
-                    self.pacing.slow_down();
-                    self.server
-                        .notice_trouble(&format!("no process for a worker, trying again: {error}"));
-                }
-            }
+            let worker = (self.fork)(&self.announcer).inspect_err(|_| self.pacing.fork_failed())?;
+            self.children.add(worker, Instant::now());
+            self.vacancies -= 1;
             self.pacing.started();
         }
+        Ok(())
     }
 
-    fn start_worker(&mut self) -> io::Result<()> {
-        let worker = (self.fork)(&self.announcer)?;
-        self.children.add(worker, Instant::now());
-        Ok(())
+    fn notice_missing(&self, error: &io::Error) {
+        let (missing, all) = (self.vacancies, self.server.pool_size());
+        self.server.notice_trouble(&format!(
+            "{missing} of {all} workers are missing, no process for them: {error}"
+        ));
     }
 }
 
@@ -188,7 +151,8 @@ impl AsFd for Announcer {
 }
 
 /// How fast workers are replaced. Those that had worked for a while at once, however many; those that end as soon as
-/// they have begun one by one, with pauses that double: what kills them would else become a storm of forks.
+/// they have begun one by one, with pauses that double: what kills them would else become a storm of forks. Where the
+/// system has no room for a process, the same short pause each time: there may be room at any moment.
 struct Pacing {
     pause: Duration,
     next_at: Instant,
@@ -198,6 +162,8 @@ struct Pacing {
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A failed fork costs microseconds, so this is nothing.
+const PAUSE_FOR_ROOM: Duration = Duration::from_millis(50);
 
 impl Pacing {
     fn new() -> Self {
@@ -209,15 +175,15 @@ impl Pacing {
 
     fn worker_ended(&mut self, lived: Duration) {
         if lived < SETTLED_AFTER {
-            self.slow_down();
+            self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            self.next_at = Instant::now() + self.pause;
         } else {
             self.pause = Duration::ZERO;
         }
     }
 
-    fn slow_down(&mut self) {
-        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        self.next_at = Instant::now() + self.pause;
+    fn fork_failed(&mut self) {
+        self.next_at = Instant::now() + PAUSE_FOR_ROOM;
     }
 
     fn started(&mut self) {
@@ -228,13 +194,6 @@ impl Pacing {
     fn time_left(&self) -> Duration {
         self.next_at.saturating_duration_since(Instant::now())
     }
-}
-
-fn poll_timeout(timeout: Option<Duration>) -> PollTimeout {
-    // Rounded up: else a loop would spin through its last millisecond.
-    timeout.map_or(PollTimeout::NONE, |time| {
-        PollTimeout::try_from(time + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
-    })
 }
 
 #[cfg(test)]
@@ -253,5 +212,16 @@ mod tests {
         pacing.worker_ended(SETTLED_AFTER);
         pacing.started();
         assert!(pacing.time_left().is_zero());
+    }
+
+    #[test]
+    fn a_fork_that_fails_is_tried_again_soon_however_often_it_failed() {
+        let mut pacing = Pacing::new();
+        for _ in 0..20 {
+            pacing.fork_failed();
+        }
+        assert!(pacing.time_left() <= PAUSE_FOR_ROOM);
+        pacing.started();
+        assert!(pacing.time_left().is_zero(), "the next one follows at once");
     }
 }

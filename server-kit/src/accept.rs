@@ -2,7 +2,7 @@
 
 use crate::Server;
 use crate::notice::notice;
-use crate::signal;
+use crate::{backoff, signal, state};
 use nix::errno::Errno;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,23 +13,20 @@ use std::time::Duration;
 pub enum AcceptAction {
     /// Accept again at once.
     Retry,
-    /// Accept again after this time; existing connections go on meanwhile.
+    /// Accept again after this time, which the server's workers share out among them; existing connections go on meanwhile.
     BackOff(Duration),
     /// The server is stopping: leave the loop.
     Stop,
 }
 
-/// Short enough to be serving again within 50 ms of a descriptor coming free, long enough to cost nothing.
-const BACK_OFF: Duration = Duration::from_millis(20);
-
 impl Server {
-    /// Counts a failed accept, tells it on stderr at most once a second, and says what to do.
+    /// Counts a failed accept, writes it on stderr at most once a second, and says what to do.
     ///
     /// An error that can only be a fault of the server's own (such as EBADF) begins a stop; the process then
     /// exits with 1.
     #[must_use]
     pub fn accept_failed(&self, error: &io::Error) -> AcceptAction {
-        if signal::is_forked_child() && error.raw_os_error() == Some(libc::EINVAL) {
+        if state::is_forked_child() && error.raw_os_error() == Some(libc::EINVAL) {
             // The parent's stop has shut the listener that this worker shares; its signal is on its way.
             signal::begin_stop();
         }
@@ -44,9 +41,9 @@ impl Server {
             }
             Meaning::NoRoom => {
                 self.inner().counters.accept_errors.fetch_add(1, Relaxed);
-                let text = format!("accept: {error}; trying again every {} ms", BACK_OFF.as_millis());
+                let text = format!("accept: {error}: clients wait until there is room");
                 self.inner().accept_trouble.notice(&text);
-                AcceptAction::BackOff(BACK_OFF)
+                AcceptAction::BackOff(backoff::plan_try())
             }
             Meaning::Fault => {
                 self.inner().counters.accept_errors.fetch_add(1, Relaxed);
@@ -55,6 +52,18 @@ impl Server {
                 AcceptAction::Stop
             }
         }
+    }
+}
+
+impl Server {
+    /// Blocks for the time of [`AcceptAction::BackOff`], or until [`Server::wake_resting_worker`] is called.
+    pub fn rest(&self, pause: Duration) {
+        backoff::rest(pause);
+    }
+
+    /// To be called after an accept by a worker that rests with [`Server::rest`]: where one found room, there may be more.
+    pub fn wake_resting_worker(&self) {
+        backoff::wake_one();
     }
 }
 

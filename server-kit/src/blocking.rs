@@ -3,13 +3,13 @@
 use crate::{AcceptAction, Connection, Server};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::thread;
 
 /// A worker of a pool: a client at a time until the kit says stop. `accept` blocks until it has the next one.
 pub fn serve_clients(mut accept: impl FnMut() -> io::Result<TcpStream>, server: &Server) {
     loop {
         match accept() {
             Ok(stream) => {
+                server.wake_resting_worker();
                 if let Some(connection) = server.admit(&stream) {
                     // An error is this client's alone and counted by the kit: nobody else is to hear of it.
                     let _ = echo_connection(&stream, connection, server);
@@ -17,7 +17,7 @@ pub fn serve_clients(mut accept: impl FnMut() -> io::Result<TcpStream>, server: 
             }
             Err(error) => match server.accept_failed(&error) {
                 AcceptAction::Retry => {}
-                AcceptAction::BackOff(pause) => thread::sleep(pause),
+                AcceptAction::BackOff(pause) => server.rest(pause),
                 AcceptAction::Stop => return,
             },
         }

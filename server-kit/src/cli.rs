@@ -55,9 +55,10 @@ where
         );
     }
     let matches = command.try_get_matches_from(arguments)?;
-    let strategy = match strategies.is_empty() {
-        true => None,
-        false => matches.get_one::<String>("strategy").cloned(),
+    let strategy = if strategies.is_empty() {
+        None
+    } else {
+        matches.get_one::<String>("strategy").cloned()
     };
     let target = rows
         .into_iter()

@@ -2,11 +2,11 @@
 
 use crate::admission::Slot;
 use crate::registry::{self, Registration};
-use crate::{Server, linger, signal};
+use crate::{Server, linger, state};
 use nix::sys::socket::{SockaddrLike, SockaddrStorage, getpeername};
 use nix::time::{ClockId, clock_gettime};
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -21,20 +21,34 @@ pub struct Connection {
     is_watched: bool,
     has_idle_timeout: bool,
     work: Duration,
-    /// Last, so that the sums are in the counters before the slot is free. A forked child's is its parent's.
-    _slot: Option<Slot>,
+    /// Last, so that the sums are in the counters before the slot is free. None once it was given back.
+    slot: Option<Slot>,
 }
 
 impl Server {
-    /// The connection of a forked child, which was admitted by the parent: the parent holds its slot.
+    /// Admits a client that was just accepted. None means refused: it is over `--max-connections`, has been
+    /// counted and will be closed with a FIN; the backend only drops the stream.
     #[must_use]
-    pub fn adopt(&self, stream: &impl AsRawFd) -> Connection {
-        Connection::open(*self, stream, None)
+    pub fn admit(&self, stream: &impl AsFd) -> Option<Connection> {
+        let slot = self.reserve();
+        if slot.is_none() {
+            self.refuse(stream);
+        }
+        slot.map(|slot| slot.open(stream))
+    }
+}
+
+impl Slot {
+    /// Starts serving the client.
+    #[must_use]
+    pub fn open(mut self, stream: &impl AsFd) -> Connection {
+        self.mark_served();
+        Connection::open(self.server(), stream, self)
     }
 }
 
 impl Connection {
-    pub(crate) fn open(server: Server, stream: &impl AsRawFd, slot: Option<Slot>) -> Self {
+    fn open(server: Server, stream: &impl AsFd, slot: Slot) -> Self {
         let settings = &server.inner().settings;
         let work = match settings.work_source {
             Some(source) if !settings.work.is_zero() && peer(stream) != Some(source) => Duration::ZERO,
@@ -44,13 +58,13 @@ impl Connection {
         Self {
             server,
             // Fails only when someone raised our descriptor limit from outside: served, but not woken by a stop.
-            registration: registry::register_connection(stream.as_raw_fd()).ok(),
+            registration: registry::register_connection(stream.as_fd().as_raw_fd()).ok(),
             bytes_in: 0,
             bytes_out: 0,
             is_watched: has_idle_timeout || !work.is_zero(),
             has_idle_timeout,
             work,
-            _slot: slot,
+            slot: Some(slot),
         }
     }
 
@@ -58,7 +72,7 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn stopping(&self) -> bool {
-        signal::is_stopping()
+        state::is_stopping()
     }
 
     /// Counts bytes that were read to be echoed, and burns `--work`.
@@ -79,11 +93,14 @@ impl Connection {
     /// Ends the connection, before the stream is dropped: the one close of all servers. After the client's end
     /// of stream there is nothing left to do. When the server ends it, the client gets a FIN now, and what
     /// it still sends is discarded until its own FIN or the drain timeout, so that no reset overtakes the echo.
-    pub fn finish(mut self, stream: &impl AsRawFd) {
-        let is_ended_by_server = self.end() || signal::is_stopping();
+    pub fn finish(mut self, stream: &impl AsFd) {
+        let is_ended_by_server = self.end() || state::is_stopping();
         if is_ended_by_server {
             // Before the slot is given back: else a stopping server could be gone before it knows of this socket.
-            linger::close_gracefully(self.server, stream);
+            let kept = linger::keep(stream.as_fd());
+            // Before the FIN: for a client that has seen it there is room.
+            drop(self.slot.take());
+            kept.send_fin();
         }
     }
 
@@ -115,8 +132,8 @@ impl Drop for Connection {
     }
 }
 
-fn peer(stream: &impl AsRawFd) -> Option<IpAddr> {
-    let address: SockaddrStorage = getpeername(stream.as_raw_fd()).ok()?;
+fn peer(stream: &impl AsFd) -> Option<IpAddr> {
+    let address: SockaddrStorage = getpeername(stream.as_fd().as_raw_fd()).ok()?;
     address.family()?;
     match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
         (Some(address), _) => Some(IpAddr::V4(address.ip())),

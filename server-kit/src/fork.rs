@@ -1,6 +1,7 @@
 //! A forked child that cannot outlive its parent and holds nothing of it but what it was given.
 
-use crate::{Server, registry, signal};
+use crate::admission::{ChildSeat, Slot};
+use crate::{Server, linger, registry, signal};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
@@ -10,52 +11,71 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const PANICKED: libc::c_int = 101;
 
+/// A child that was forked for one client.
+pub struct ClientChild {
+    pub pid: Pid,
+    /// What the parent reclaims when the child has ended.
+    pub seat: Option<ChildSeat>,
+}
+
 impl Server {
-    /// Forks. The child keeps standard input, output and error and the descriptors of `keep`, runs `child`,
-    /// and exits without returning. It is killed when the parent ends, however that happens; its first
-    /// SIGTERM or SIGINT is a stop, later ones are ignored. It counts into the parent's counters.
+    /// Forks a child for the client that `slot` was reserved for. The child keeps standard input, output and error and the
+    /// descriptors of `keep`, runs `serve` with the slot, and exits without returning once no socket of it lingers. It is
+    /// killed when the parent ends, however that happens; its first SIGTERM or SIGINT is a stop, later ones are ignored. It
+    /// counts into the parent's counters, and gives the slot back itself; the parent only reclaims what a killed child
+    /// left ([`Server::reclaim_seat`]).
     ///
     /// # Errors
-    /// When the system has no room for a process, or when this process has more than one thread.
-    pub fn fork(&self, keep: &[BorrowedFd<'_>], child: impl FnOnce()) -> io::Result<Pid> {
-        self.fork_then(|| Ok(()), keep, child)
+    /// When the system has no room for a process; the slot is free again.
+    pub fn fork_for_client(
+        &self,
+        slot: Slot,
+        keep: &[BorrowedFd<'_>],
+        serve: impl FnOnce(Slot),
+    ) -> io::Result<ClientChild> {
+        let mut slot = Some(slot);
+        let child = || {
+            if let Some(slot) = slot.take() {
+                serve(slot.take_over());
+            }
+        };
+        let pid = fork_then(|| Ok(()), keep, child)?;
+        Ok(ClientChild {
+            pid,
+            seat: slot.take().and_then(|slot| slot.hand_on(pid)),
+        })
     }
 
-    /// As [`Server::fork`], for a child that admits clients itself: signals end its blocking calls with EINTR, and
+    /// As [`Server::fork_for_client`], for a child that admits clients itself: signals end its blocking calls with EINTR, and
     /// the parent must [`Server::reclaim`] what it held when it has ended.
     ///
     /// # Errors
-    /// As [`Server::fork`].
+    /// When the system has no room for a process.
     pub fn fork_worker(&self, keep: &[BorrowedFd<'_>], child: impl FnOnce()) -> io::Result<Pid> {
-        self.fork_then(signal::interrupt_blocking_calls, keep, child)
+        fork_then(signal::interrupt_blocking_calls, keep, child)
     }
+}
 
-    fn fork_then(
-        &self,
-        prepare: fn() -> io::Result<()>,
-        keep: &[BorrowedFd<'_>],
-        child: impl FnOnce(),
-    ) -> io::Result<Pid> {
-        if self.inner().closer.is_started() {
-            return Err(io::Error::other("a process with several threads cannot fork safely"));
+/// Must only be called while the process has one thread, which holds for every server that forks: neither it nor the kit
+/// starts any.
+fn fork_then(prepare: fn() -> io::Result<()>, keep: &[BorrowedFd<'_>], child: impl FnOnce()) -> io::Result<Pid> {
+    let parent = getpid();
+    let blocked = signal::Blocked::new()?;
+    // SAFETY: this process has one thread, so no lock is held by a thread that the child lacks, and the child may do
+    // whatever the parent may.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => {
+            drop(blocked);
+            Ok(child)
         }
-        let parent = getpid();
-        let blocked = signal::Blocked::new()?;
-        // SAFETY: this process has one thread (fork servers start none; the kit's only one was asked for above),
-        // so no lock is held by a thread that the child lacks, and the child may do whatever the parent may.
-        match unsafe { fork() }? {
-            ForkResult::Parent { child } => {
-                drop(blocked);
-                Ok(child)
-            }
-            ForkResult::Child => {
-                let code = match prepare().and_then(|()| become_child(parent, keep)) {
-                    Ok(()) => catch_unwind(AssertUnwindSafe(child)).map_or(PANICKED, |()| 0),
-                    Err(_) => 1,
-                };
-                // SAFETY: _exit(2) ends the process at once; nothing of the parent's may be dropped or flushed here.
-                unsafe { libc::_exit(code) }
-            }
+        ForkResult::Child => {
+            let code = match prepare().and_then(|()| become_child(parent, keep)) {
+                Ok(()) => catch_unwind(AssertUnwindSafe(child)).map_or(PANICKED, |()| 0),
+                Err(_) => 1,
+            };
+            linger::wait_finished();
+            // SAFETY: _exit(2) ends the process at once; nothing of the parent's may be dropped or flushed here.
+            unsafe { libc::_exit(code) }
         }
     }
 }
@@ -67,6 +87,7 @@ fn become_child(parent: Pid, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     }
     registry::forget_all();
     close_all_but(keep);
+    linger::become_forked_child();
     signal::become_forked_child()
 }
 

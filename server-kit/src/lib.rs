@@ -8,12 +8,15 @@
 //! 3. Each connection is `while !connection.stopping() { read; received; write_all; sent }`, then `finish`.
 //! 4. After [`AcceptAction::Stop`], `server.idle()` or `server.wait_idle()`, then return.
 //!
-//! No backend has signal, socket-option, flag or timer code. The kit never starts a thread before the first
-//! connection that the server itself closes, and chooses no concurrency for anyone.
+//! No backend has signal, socket-option, flag or timer code. The kit never starts a thread, and chooses no concurrency for
+//! anyone.
 
 mod accept;
+mod accept_lock;
 mod admission;
+mod backoff;
 pub mod blocking;
+mod children;
 mod cli;
 mod connection;
 mod counters;
@@ -21,7 +24,9 @@ mod fork;
 mod healthcheck;
 mod limits;
 mod linger;
+mod listening;
 mod notice;
+mod panics;
 pub mod passing;
 mod registry;
 #[cfg(feature = "ring")]
@@ -31,15 +36,21 @@ mod server;
 mod shared;
 mod signal;
 mod socket;
+mod state;
+mod timer;
 mod unavailable;
+mod version;
 mod workers;
 
 pub use crate::{
     accept::AcceptAction,
-    admission::Slot,
+    accept_lock::AcceptLock,
+    admission::{ChildSeat, Slot},
+    children::{Children, Ended},
     connection::Connection,
-    linger::Lingering,
-    server::{Server, ServerIdentity, locked_version, serve, serve_with_workers_in},
+    fork::ClientChild,
+    server::{Server, ServerIdentity, serve, serve_with_workers_in},
     socket::adopt,
     unavailable::Unavailable,
+    version::locked_version,
 };

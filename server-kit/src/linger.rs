@@ -1,283 +1,178 @@
 //! The server's own close: FIN first, then discard what the client still sends until its FIN, then close.
 //!
 //! A plain close with unread bytes sends a reset (RFC 1122, 4.2.2.13), and a reset can destroy the tail of the
-//! echo on its way. Backends hand the socket over as a duplicate descriptor: their own stream goes at once, and no
-//! backend needs code for this.
+//! echo on its way. So the kit keeps a duplicate of the descriptor, and the timer looks after it. The backend's own
+//! stream goes at once: no thread, no worker, no seat and no code of a backend waits for a client that does not end, and a
+//! stop needs nothing that it has not got.
 
-use crate::{Server, signal, socket};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
-use std::array;
-use std::collections::VecDeque;
+use crate::counters::Counters;
+use crate::{registry, state, timer};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::io;
-use std::net::TcpStream;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How late a deadline or a new socket may be noticed.
-const STEP: Duration = Duration::from_millis(20);
-const DISCARD_BYTES: usize = 64 << 10;
+/// The times of lingering sockets are counted in these; see `registry`.
+const UNIT_NS: u64 = 10_000_000;
+/// Below the half of what the registry's words can tell apart.
+const LONGEST_UNITS: u64 = 1 << 25;
 /// Reads of one socket per pass, so that one fast client does not keep the others waiting.
 const READS_PER_PASS: usize = 16;
+const READ_BYTES: usize = 1 << 20;
 
-/// Sends the FIN and sees to the rest, without keeping the caller; only a forked child, which has nothing
-/// else to do, waits for the end of it.
-pub(crate) fn close_gracefully(server: Server, stream: &impl AsRawFd) {
-    // SAFETY: the caller lends us the stream, which owns an open descriptor, for the length of this call.
-    let stream = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
-    if shutdown(stream.as_raw_fd(), Shutdown::Write).is_err() {
-        return; // the client is gone: nothing can be saved
+static COUNTERS: OnceLock<&'static Counters> = OnceLock::new();
+/// Sockets that may linger at a time while the server is not stopping.
+static MOST_LINGERING: AtomicUsize = AtomicUsize::new(0);
+/// A descriptor to give up when there is no other for a duplicate: the stream that was duplicated is closed right after,
+/// so one is enough. -1 for none.
+static SPARE: AtomicI32 = AtomicI32::new(-1);
+
+/// To be called once, before anything lingers.
+pub(crate) fn install(counters: &'static Counters, nofile: u64) {
+    let _ = COUNTERS.set(counters);
+    // Refused clients must not use up the descriptors of those to be served; at a stop nobody else comes.
+    MOST_LINGERING.store(usize::try_from(nofile / 4).unwrap_or(usize::MAX), SeqCst);
+    keep_spare();
+}
+
+/// The parent's spare was closed in the child, with all its descriptors.
+pub(crate) fn become_forked_child() {
+    SPARE.store(-1, SeqCst);
+}
+
+/// Takes over the rest of a connection that the server ends; the FIN is still to be sent. From now on the process does not
+/// end before the client's FIN or the drain timeout.
+pub(crate) fn keep(stream: BorrowedFd<'_>) -> Kept<'_> {
+    if state::lingering() >= MOST_LINGERING.load(SeqCst) && !state::is_stopping() {
+        registry::close_oldest_lingering(now_units());
     }
-    let Some(duplicate) = server.inner().closer.duplicate(stream) else {
-        discard_queued(server, stream); // no descriptor left: a byte still under way now makes a reset
-        return;
-    };
-    if signal::is_forked_child() {
-        let mut lingering = Lingering::new(server);
-        lingering.add(duplicate);
-        while !lingering.is_empty() && lingering.wait([], None).is_ok() {}
-    } else {
-        Closer::hand_over(server, duplicate);
+    let until = now_units().wrapping_add(u32::try_from(drain_units()).unwrap_or(0));
+    let registered = duplicate(stream).and_then(|fd| registry::register_lingering(fd, until));
+    Kept {
+        stream,
+        is_registered: registered.is_ok(),
     }
 }
 
-/// Sockets that were sent a FIN and wait for the client's.
-///
-/// For servers that must not have a second thread: a forking parent polls them in its own loop. All others
-/// leave them to the kit.
-pub struct Lingering {
-    server: Server,
-    sockets: VecDeque<Socket>,
+/// The right to send the FIN.
+#[must_use]
+pub(crate) struct Kept<'a> {
+    stream: BorrowedFd<'a>,
+    is_registered: bool,
 }
 
-struct Socket {
-    fd: OwnedFd,
-    until: Instant,
-    /// The kit had ended its reading before: it reads as at its end whether the client is or not, so poll(2) says
-    /// nothing of it and its TCP state is looked at instead, at each step.
-    is_deaf: bool,
-}
-
-impl Lingering {
-    #[must_use]
-    pub fn new(server: Server) -> Self {
-        Self {
-            server,
-            sockets: VecDeque::new(),
+impl Kept<'_> {
+    pub(crate) fn send_fin(self) {
+        // An error means that the client is gone, which the next look at the socket finds.
+        let _ = shutdown(self.stream.as_raw_fd(), Shutdown::Write);
+        if self.is_registered {
+            timer::adapt();
+        } else {
+            discard_queued(self.stream.as_raw_fd()); // no descriptor left: a byte still under way now makes a reset
         }
-    }
-
-    /// As [`Server::refuse`].
-    pub fn refuse(&mut self, stream: TcpStream) {
-        self.server.inner().counters.refused.fetch_add(1, Relaxed);
-        if shutdown(stream.as_raw_fd(), Shutdown::Write).is_ok() {
-            self.add(stream.into());
-        }
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
-    }
-
-    /// Waits until one of `watched` is readable, a signal comes, a lingering socket needed care, or `timeout`
-    /// is over; says which of `watched` are readable.
-    ///
-    /// # Errors
-    /// When poll(2) fails, which only a lack of kernel memory can cause.
-    pub fn wait<const N: usize>(
-        &mut self,
-        watched: [BorrowedFd<'_>; N],
-        timeout: Option<Duration>,
-    ) -> io::Result<[bool; N]> {
-        let step = (!self.sockets.is_empty()).then_some(STEP);
-        let timeout = [timeout, step].into_iter().flatten().min();
-        let hearing = self.sockets.iter().filter(|socket| !socket.is_deaf);
-        let lingering = hearing.map(|socket| socket.fd.as_fd());
-        let mut fds: Vec<_> = watched
-            .into_iter()
-            .chain(lingering)
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        match poll(&mut fds, poll_timeout(timeout)) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok([false; N]),
-            Err(error) => return Err(error.into()),
-        }
-        let mut happened = fds.iter().map(|fd| fd.any().unwrap_or(true));
-        let readable: [bool; N] = array::from_fn(|_| happened.next().unwrap_or(false));
-        let happened: Vec<bool> = happened.collect();
-        self.care(&happened);
-        Ok(readable)
-    }
-
-    fn add(&mut self, fd: OwnedFd) {
-        // Refused clients must not use up the descriptors of those to be served; at a stop nobody else comes.
-        let limit = usize::try_from(self.server.inner().nofile / 4).unwrap_or(usize::MAX);
-        if self.sockets.len() >= limit && !signal::is_stopping() {
-            self.sockets.pop_front();
-        }
-        let until = Instant::now() + self.server.inner().settings.drain_timeout;
-        self.sockets.push_back(Socket {
-            fd,
-            until,
-            is_deaf: false,
-        });
-    }
-
-    /// Discards what came, and closes those that are at their end or out of time.
-    fn care(&mut self, happened: &[bool]) {
-        let (server, now) = (self.server, Instant::now());
-        let is_drain_over = signal::drain_time_left() == Some(Duration::ZERO);
-        let mut happened = happened.iter();
-        self.sockets.retain_mut(|socket| {
-            let is_due = socket.is_deaf || happened.next() == Some(&true);
-            let is_at_end = is_due && discard_queued(server, socket.fd.as_fd());
-            socket.is_deaf = is_at_end && awaits_fin(socket.fd.as_fd());
-            (!is_at_end || socket.is_deaf) && !is_drain_over && now < socket.until
-        });
     }
 }
 
-/// Reads and drops what is queued. Returns whether there is no more to read: the client has ended too, or the
-/// kit had ended the reading.
-fn discard_queued(server: Server, fd: BorrowedFd<'_>) -> bool {
-    let mut scratch = vec![0; DISCARD_BYTES];
+/// Looks at every lingering socket. Async-signal-safe.
+pub(crate) fn sweep() {
+    let is_drain_over = state::is_drain_over(state::monotonic_ns());
+    registry::sweep_lingering(now_units(), |fd| {
+        let is_at_end = discard_queued(fd) && !awaits_fin(fd);
+        is_at_end || is_drain_over
+    });
+}
+
+/// Blocks until nothing lingers.
+pub(crate) fn wait_finished() {
+    const FIRST_PAUSE: Duration = Duration::from_micros(100);
+    const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+    let mut pause = FIRST_PAUSE;
+    while state::lingering() > 0 {
+        sweep();
+        thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Drops what is queued. Returns whether there is no more to read: the client has ended too, or the kit had ended the
+/// reading. Async-signal-safe.
+fn discard_queued(fd: RawFd) -> bool {
     for _ in 0..READS_PER_PASS {
-        match recv(fd.as_raw_fd(), &mut scratch, MsgFlags::MSG_DONTWAIT) {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+        // SAFETY: with MSG_TRUNC, TCP discards the bytes instead of copying them (tcp(7)): nothing is written.
+        let bytes = unsafe { libc::recv(fd, std::ptr::null_mut(), READ_BYTES, flags) };
+        match u64::try_from(bytes) {
             Ok(0) => return true,
-            Ok(bytes) => {
-                server.inner().counters.bytes_discarded.fetch_add(bytes as u64, Relaxed);
-            }
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => return false,
-            Err(_) => return true,
+            Ok(bytes) => count_discarded(bytes),
+            Err(_) => match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::EAGAIN) => return false,
+                _ => return true,
+            },
         }
     }
     false
 }
 
-/// Whether the client has not said FIN yet.
-fn awaits_fin(fd: BorrowedFd<'_>) -> bool {
+fn count_discarded(bytes: u64) {
+    if let Some(counters) = COUNTERS.get() {
+        counters.bytes_discarded.fetch_add(bytes, Relaxed);
+    }
+}
+
+/// Whether the client has not sent its FIN yet. Where the kit had ended the reading, a read cannot tell.
+fn awaits_fin(fd: RawFd) -> bool {
     const FIN_WAIT_1: u8 = 4;
     const FIN_WAIT_2: u8 = 5;
-    socket::tcp_info(fd.as_raw_fd()).is_some_and(|info| matches!(info.tcpi_state, FIN_WAIT_1 | FIN_WAIT_2))
+    registry::tcp_info(fd).is_some_and(|info| matches!(info.tcpi_state, FIN_WAIT_1 | FIN_WAIT_2))
 }
 
-fn poll_timeout(timeout: Option<Duration>) -> PollTimeout {
-    // Rounded up: else a loop would spin through its last millisecond.
-    timeout.map_or(PollTimeout::NONE, |time| {
-        PollTimeout::try_from(time + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
-    })
+/// At a stop without a descriptor left, threads that close at the same time have the spare in turn.
+fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const TURN: Duration = Duration::from_millis(1);
+    const TURNS_AT_STOP: u32 = 200;
+    let mut turns = if state::is_stopping() { TURNS_AT_STOP } else { 1 };
+    loop {
+        let duplicate = fd.try_clone_to_owned().or_else(|_| {
+            drop(take_spare());
+            fd.try_clone_to_owned()
+        });
+        turns -= 1;
+        if duplicate.is_ok() || turns == 0 {
+            keep_spare();
+            return duplicate;
+        }
+        thread::sleep(TURN);
+    }
 }
 
-/// The kit's one thread, started by the first socket that has to linger: a server that closes nothing by itself
-/// never has it.
-#[derive(Default)]
-pub(crate) struct Closer {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    arrivals: Vec<OwnedFd>,
-    /// Sockets handed over and not yet closed.
-    open: usize,
-    is_started: bool,
-    /// A descriptor to give up when there is no other for a duplicate: the stream that was duplicated is
-    /// closed right after, so one is enough.
-    spare: Option<OwnedFd>,
-}
-
-impl State {
-    fn keep_spare(&mut self) {
-        if self.spare.is_none() {
-            self.spare = io::stderr().as_fd().try_clone_to_owned().ok();
+fn keep_spare() {
+    if SPARE.load(SeqCst) == -1
+        && let Ok(spare) = io::stderr().as_fd().try_clone_to_owned()
+    {
+        let spare = spare.into_raw_fd();
+        if SPARE.compare_exchange(-1, spare, SeqCst, SeqCst).is_err() {
+            // SAFETY: opened above, and nobody else has heard of it.
+            drop(unsafe { OwnedFd::from_raw_fd(spare) });
         }
     }
 }
 
-impl Closer {
-    pub(crate) fn new() -> Self {
-        let closer = Self::default();
-        closer.lock().keep_spare();
-        closer
-    }
+fn take_spare() -> Option<OwnedFd> {
+    let spare = SPARE.swap(-1, SeqCst);
+    // SAFETY: who takes the number out of the one place where it stands owns the descriptor.
+    (spare != -1).then(|| unsafe { OwnedFd::from_raw_fd(spare) })
+}
 
-    /// Whether there is a second thread, so that forking is no longer safe.
-    pub(crate) fn is_started(&self) -> bool {
-        self.lock().is_started
-    }
+fn now_units() -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the registry compares them wrapping")]
+    let units = (state::monotonic_ns() / UNIT_NS) as u32;
+    units
+}
 
-    /// Blocks until every socket handed over is closed.
-    pub(crate) fn wait_finished(&self) {
-        let mut state = self.lock();
-        while state.open > 0 {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// At a stop without a descriptor left, threads that close at the same time have the spare in turn.
-    fn duplicate(&self, fd: BorrowedFd<'_>) -> Option<OwnedFd> {
-        const TURN: Duration = Duration::from_millis(1);
-        const TURNS_AT_STOP: u32 = 200;
-        let turns = if signal::is_stopping() { TURNS_AT_STOP } else { 1 };
-        (0..turns).find_map(|turn| {
-            if turn > 0 {
-                thread::sleep(TURN);
-            }
-            fd.try_clone_to_owned().ok().or_else(|| {
-                let mut state = self.lock();
-                state.spare = None;
-                fd.try_clone_to_owned().ok()
-            })
-        })
-    }
-
-    fn hand_over(server: Server, fd: OwnedFd) {
-        let closer = &server.inner().closer;
-        let mut state = closer.lock();
-        if !state.is_started {
-            let thread = thread::Builder::new().name("closer".into()).stack_size(64 << 10);
-            if thread.spawn(move || server.inner().closer.run(server)).is_err() {
-                drop(state);
-                discard_queued(server, fd.as_fd());
-                return;
-            }
-            state.is_started = true;
-        }
-        state.arrivals.push(fd);
-        state.open += 1;
-        closer.changed.notify_all();
-    }
-
-    fn run(&self, server: Server) {
-        let mut lingering = Lingering::new(server);
-        loop {
-            let mut state = self.lock();
-            while state.arrivals.is_empty() && lingering.is_empty() {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            state.arrivals.drain(..).for_each(|fd| lingering.add(fd));
-            drop(state);
-            if lingering.wait([], Some(STEP)).is_err() {
-                thread::sleep(STEP);
-            }
-            let mut state = self.lock();
-            state.open = lingering.sockets.len() + state.arrivals.len();
-            if state.open == 0 {
-                state.keep_spare();
-                self.changed.notify_all();
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn drain_units() -> u64 {
+    state::drain_timeout_ns().div_ceil(UNIT_NS).min(LONGEST_UNITS)
 }

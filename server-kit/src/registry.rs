@@ -1,15 +1,15 @@
-//! Which descriptors are listeners or connections: one atomic word per descriptor, so that a signal handler can
+//! Which descriptors are listeners, connections, or lingering sockets: one atomic word per descriptor, so that a signal handler can
 //! read it and the hot path never locks.
 //!
 //! The table is an anonymous private mapping: pages of descriptors never used cost nothing, and a forked child
 //! gets a copy of its own. A descriptor must be taken out before it is closed; else the handler could shut down
 //! whatever got its number next.
 
-use crate::{signal, socket};
+use crate::state;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::thread;
 
@@ -19,8 +19,10 @@ const LISTENER: u32 = 2;
 const CONNECTION: u32 = 4;
 /// The kit ended the connection's reading, so an end of stream is not the client's.
 const QUIETED: u32 = 8;
-/// The remaining bits hold the idle tick of the last byte received.
-const TICK_SHIFT: u32 = 4;
+/// The server has sent its FIN and waits for the client's; the kit alone owns the descriptor.
+const LINGERING: u32 = 16;
+/// The remaining bits hold the idle tick of the last byte received; of a lingering socket, when its time is over.
+const TICK_SHIFT: u32 = 5;
 const TICK_MASK: u32 = u32::MAX << TICK_SHIFT;
 
 static TABLE: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
@@ -51,7 +53,7 @@ pub(crate) fn create(length: usize) -> io::Result<()> {
 /// Enters a listener: a stop shuts its reading down. It stays registered for the life of the process.
 pub(crate) fn register_listener(fd: RawFd) -> io::Result<()> {
     let entry = enter(fd, LISTENER)?;
-    if signal::is_stopping() {
+    if state::is_stopping() {
         shutdown(fd, entry, libc::SHUT_RD);
     }
     Ok(())
@@ -59,7 +61,7 @@ pub(crate) fn register_listener(fd: RawFd) -> io::Result<()> {
 
 /// Enters a connection; a stop or its idling ends its reading from now on.
 pub(crate) fn register_connection(fd: RawFd) -> io::Result<Registration> {
-    let entry = enter(fd, CONNECTION | (signal::idle_tick() << TICK_SHIFT))?;
+    let entry = enter(fd, CONNECTION | (state::idle_tick() << TICK_SHIFT))?;
     Ok(Registration { entry })
 }
 
@@ -86,7 +88,7 @@ pub(crate) fn shut_listeners() {
 /// away what we still owe (tcp_rcv_state_process, FIN_WAIT with RCV_SHUTDOWN), so it must not happen to a
 /// client that is sending, nor while anything is still owed.
 pub(crate) fn quiet_silent_connections(silence_ms: u32) {
-    let is_silent = |fd| socket::tcp_info(fd).is_some_and(|info| info.tcpi_last_data_recv >= silence_ms);
+    let is_silent = |fd| tcp_info(fd).is_some_and(|info| info.tcpi_last_data_recv >= silence_ms);
     for (fd, entry) in entries() {
         if is_open_connection(entry.load(SeqCst)) && owes_nothing(fd) && is_silent(fd) {
             quiet(fd, entry);
@@ -106,6 +108,42 @@ pub(crate) fn quiet_idle_connections(now_tick: u32, limit_ticks: u32) {
     }
 }
 
+/// Enters a socket that the server has closed for its part, with the time after which it is given up. From now on the
+/// descriptor is the table's, which closes it.
+pub(crate) fn register_lingering(fd: OwnedFd, until: u32) -> io::Result<()> {
+    state::one_more_lingers();
+    match enter(fd.as_raw_fd(), LINGERING | (until << TICK_SHIFT)) {
+        Ok(_) => {
+            let _ = fd.into_raw_fd();
+            Ok(())
+        }
+        Err(error) => {
+            state::one_less_lingers();
+            Err(error)
+        }
+    }
+}
+
+/// Closes each lingering socket that is at its end as `is_at_end` says, or out of time at `now`. Async-signal-safe, if
+/// `is_at_end` is.
+pub(crate) fn sweep_lingering(now: u32, is_at_end: impl Fn(RawFd) -> bool) {
+    for (fd, entry) in entries() {
+        let word = entry.load(SeqCst);
+        if word & LINGERING != 0 {
+            let is_over = |fd| is_at_end(fd) || ticks_left(word, now) <= 0;
+            close_lingering_if(fd, entry, is_over);
+        }
+    }
+}
+
+/// Closes the lingering socket that has the least time left.
+pub(crate) fn close_oldest_lingering(now: u32) {
+    let lingering = entries().filter(|(_, entry)| entry.load(SeqCst) & LINGERING != 0);
+    if let Some((fd, entry)) = lingering.min_by_key(|(_, entry)| ticks_left(entry.load(SeqCst), now)) {
+        close_lingering_if(fd, entry, |_| true);
+    }
+}
+
 /// Ends reading and writing of every connection: the drain timeout is over. Async-signal-safe.
 pub(crate) fn shut_connections() {
     for (fd, entry) in entries().filter(|(_, entry)| entry.load(SeqCst) & CONNECTION != 0) {
@@ -122,7 +160,7 @@ impl Registration {
     /// Notes that a byte came just now. A handler at work on the entry wins: it has already decided.
     pub(crate) fn touch(&self) {
         let word = self.entry.load(Relaxed);
-        let touched = (word & !TICK_MASK) | (signal::idle_tick() << TICK_SHIFT);
+        let touched = (word & !TICK_MASK) | (state::idle_tick() << TICK_SHIFT);
         if word & BUSY == 0 && word != touched {
             let _ = self.entry.compare_exchange(word, touched, SeqCst, Relaxed);
         }
@@ -165,6 +203,28 @@ fn entries() -> impl Iterator<Item = (RawFd, &'static AtomicU32)> {
     indices.filter_map(|index| Some((RawFd::try_from(index).ok()?, entry(index)?)))
 }
 
+/// Between the time in a word and `now`; both wrap.
+fn ticks_left(word: u32, now: u32) -> i32 {
+    (word & TICK_MASK).wrapping_sub(now << TICK_SHIFT).cast_signed() >> TICK_SHIFT
+}
+
+/// Empties the entry before it closes the descriptor: right after, the number may be anyone's.
+fn close_lingering_if(fd: RawFd, entry: &AtomicU32, is_over: impl FnOnce(RawFd) -> bool) {
+    let word = entry.load(SeqCst);
+    let is_free = word & (LINGERING | BUSY) == LINGERING;
+    if !is_free || entry.compare_exchange(word, word | BUSY, SeqCst, SeqCst).is_err() {
+        return;
+    }
+    if is_over(fd) {
+        entry.store(0, SeqCst);
+        // SAFETY: the entry was ours, and so is the descriptor, which nothing else owns since `register_lingering`.
+        unsafe { libc::close(fd) };
+        state::one_less_lingers();
+    } else {
+        entry.store(word, SeqCst);
+    }
+}
+
 fn is_open_connection(word: u32) -> bool {
     word & CONNECTION != 0 && word & QUIETED == 0
 }
@@ -198,6 +258,24 @@ fn hold(entry: &AtomicU32, mark: u32, work: impl FnOnce()) {
     }
 }
 
+/// What the kernel knows of a connection. Async-signal-safe.
+pub(crate) fn tcp_info(fd: RawFd) -> Option<libc::tcp_info> {
+    // SAFETY: the struct holds integers only, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of_val(&info)).ok()?;
+    // SAFETY: the kernel writes at most `length` bytes, the size of what the pointer points to.
+    let result = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    (result == 0).then_some(info)
+}
+
 /// Nothing unread and nothing unacknowledged. A descriptor that cannot tell counts as owed, and is left alone.
 fn owes_nothing(fd: RawFd) -> bool {
     queued(fd, libc::FIONREAD) == 0 && queued(fd, libc::TIOCOUTQ) == 0
@@ -216,7 +294,6 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
-    use std::os::fd::AsRawFd;
     use std::time::{Duration, Instant};
 
     fn pair() -> (TcpStream, TcpStream) {

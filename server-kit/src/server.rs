@@ -3,19 +3,17 @@
 use crate::admission::Admission;
 use crate::cli::{self, Settings};
 use crate::counters::Counters;
-use crate::linger::Closer;
-use crate::notice::{Throttle, notice};
+use crate::listening::Listening;
+use crate::notice::{self, Throttle, notice};
 use crate::seats::Seats;
-use crate::socket::Port;
-use crate::{healthcheck, limits, registry, signal, socket, unavailable};
+use crate::{backoff, healthcheck, limits, linger, panics, registry, shared, signal, state, unavailable};
 use echo_contract::catalog::{Capacity, Model};
-use echo_contract::ready::{Ready, RingFacts};
+use echo_contract::ready::RingFacts;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// What only the backend knows of itself; the rest stands in the catalog row of its binary.
@@ -28,22 +26,35 @@ pub struct ServerIdentity {
 }
 
 /// Runs a server from its flags to its exit code: 0 after a stop, 69 for [`Unavailable`](crate::Unavailable), 1 for any
-/// other failure, told in one paragraph on stderr; wrong flags end the process with 2.
+/// other failure, a panic before READY included, said in one paragraph on stderr; wrong flags end the process with 2.
 ///
 /// `run` serves until the kit says stop and no connection is open, and then returns.
 pub fn serve(identity: ServerIdentity, run: impl FnOnce(Server) -> io::Result<()>) -> ExitCode {
     let settings = cli::parse(identity.binary);
     let name = settings.target.name;
-    let outcome = match settings.is_healthcheck {
-        true => healthcheck::check(settings.address),
-        false => prepare(identity, settings).and_then(|server| live(server, run)),
+    panics::install(name);
+    let outcome = if settings.is_healthcheck {
+        healthcheck::check(settings.address)
+    } else {
+        prepare(identity, settings).and_then(|server| live(server, run))
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            notice(&format!("{name}: {error}"));
+            notice(&format!("{name}: {}", sentence(&error)));
             unavailable::exit_code(&error)
         }
+    }
+}
+
+/// What the system says of a thread or process that it does not give would be a riddle by itself.
+fn sentence(error: &io::Error) -> String {
+    if error.raw_os_error() == Some(libc::EAGAIN) && !state::is_ready() {
+        format!(
+            "cannot start: no thread or process: {error}. Raise the limit (`ulimit -u`, or the pids limit of the container)"
+        )
+    } else {
+        error.to_string()
     }
 }
 
@@ -60,7 +71,13 @@ pub fn serve_with_workers_in(
     })
 }
 
+/// First of all the signals: what the parent left of them must not end what follows.
 fn prepare(identity: ServerIdentity, mut settings: Settings) -> io::Result<Server> {
+    notice::install()?;
+    backoff::install()?;
+    let nofile = limits::raise_nofile()?;
+    registry::create(usize::try_from(nofile).unwrap_or(usize::MAX))?;
+    signal::install(settings.drain_timeout, settings.idle_timeout)?;
     let has_workers = settings.target.model == Model::Event || settings.target.capacity == Capacity::OnePerWorker;
     if !has_workers && settings.workers != 1 {
         let (workers, about) = (settings.workers, settings.target.about);
@@ -77,16 +94,14 @@ fn prepare(identity: ServerIdentity, mut settings: Settings) -> io::Result<Serve
             settings.address.ip()
         ));
     }
-    let nofile = limits::raise_nofile()?;
-    registry::create(usize::try_from(nofile).unwrap_or(usize::MAX))?;
-    signal::install(settings.drain_timeout, settings.idle_timeout)?;
+    let counters: &Counters = shared::value()?;
+    linger::install(counters, nofile);
     // Lives as long as the process: threads, tasks and signal handlers all refer to it.
     Ok(Server(Box::leak(Box::new(Inner {
         runtime_version: identity.runtime_version,
         nofile,
-        counters: Counters::new_shared()?,
+        counters,
         admission: Admission::default(),
-        closer: Closer::new(),
         seats: Seats::new(seats(&settings))?,
         accept_trouble: Throttle::new_shared()?,
         refusal_trouble: Throttle::new_shared()?,
@@ -98,16 +113,18 @@ fn prepare(identity: ServerIdentity, mut settings: Settings) -> io::Result<Serve
 }
 
 fn live(server: Server, run: impl FnOnce(Server) -> io::Result<()>) -> io::Result<()> {
-    let outcome = run(server);
-    server.inner().closer.wait_finished();
-    if server.lock_listening().is_some() {
+    // What panicked was said by the hook.
+    let panicked = |_| Err(io::Error::other("stopped by a panic"));
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(server))).unwrap_or_else(panicked);
+    linger::wait_finished();
+    if state::is_ready() {
         print(&server.inner().counters.stats().to_line());
     }
     outcome?;
-    match server.inner().has_failed.load(SeqCst) {
-        true => Err(io::Error::other("stopped by the failure told above")),
-        false => Ok(()),
+    if server.inner().has_failed.load(SeqCst) {
+        return Err(io::Error::other("stopped by the failure named above"));
     }
+    Ok(())
 }
 
 /// A running server: what `run` and the backend's tasks, threads and children work with. Copying it is free.
@@ -121,7 +138,6 @@ pub(crate) struct Inner {
     pub(crate) nofile: u64,
     pub(crate) counters: &'static Counters,
     pub(crate) admission: Admission,
-    pub(crate) closer: Closer,
     pub(crate) seats: Seats,
     pub(crate) accept_trouble: Throttle,
     pub(crate) refusal_trouble: Throttle,
@@ -130,137 +146,19 @@ pub(crate) struct Inner {
     has_failed: AtomicBool,
 }
 
-/// How clients get in. The kit keeps a descriptor of each listener for the stop, so it does not matter what a
-/// runtime does with its own.
-struct Listening {
-    accept_model: &'static str,
-    address: SocketAddr,
-    listeners: Vec<TcpListener>,
-}
-
-const PER_WORKER: &str = "listener per worker (SO_REUSEPORT)";
-
 impl Server {
-    /// Makes the one listener that all workers accept from; it blocks, and is closed by the kit on a stop.
-    ///
-    /// # Errors
-    /// When the address cannot be listened on; the text names the flag and the way out.
-    pub fn bind_shared(&self) -> io::Result<TcpListener> {
-        self.bind_shared_as("shared listener")
-    }
-
-    /// As [`Server::bind_shared`], for workers that do not simply all accept; READY says what they do instead.
-    ///
-    /// # Errors
-    /// As [`Server::bind_shared`].
-    pub fn bind_shared_as(&self, accept_model: &'static str) -> io::Result<TcpListener> {
-        let settings = &self.0.settings;
-        let listener = socket::listen(settings.address, settings.backlog, Port::Own)?;
-        let kept = listener.try_clone()?;
-        registry::register_listener(kept.as_raw_fd())?;
-        *self.lock_listening() = Some(Listening {
-            accept_model,
-            address: kept.local_addr()?,
-            listeners: vec![kept],
-        });
-        Ok(listener)
-    }
-
-    /// Makes a listener for one worker, on the port that all of them share (SO_REUSEPORT): the kernel gives each
-    /// connection to one of them, by a hash of its addresses. To be called once for each worker, before READY. It
-    /// blocks, and is closed by the kit on a stop; in a forked worker on its own stop.
-    ///
-    /// # Errors
-    /// When the address cannot be listened on, also because another server shares it; the text names the way out.
-    pub fn bind_per_worker(&self) -> io::Result<TcpListener> {
-        let settings = &self.0.settings;
-        let mut listening = self.lock_listening();
-        let (address, port) = match &*listening {
-            Some(others) => (others.address, Port::Joined),
-            None => (settings.address, Port::Shared),
-        };
-        let listener = socket::listen(address, settings.backlog, port)?;
-        let kept = listener.try_clone()?;
-        registry::register_listener(kept.as_raw_fd())?;
-        if signal::is_forked_child() {
-            // Kept open all the same. What `listening` holds are the parent's, whose numbers may mean something
-            // else in this process: it must not be touched.
-            std::mem::forget(kept);
-        } else {
-            let address = kept.local_addr()?;
-            let listening = listening.get_or_insert(Listening {
-                accept_model: PER_WORKER,
-                address,
-                listeners: Vec::new(),
-            });
-            listening.listeners.push(kept);
-        }
-        Ok(listener)
-    }
-
-    /// Takes the port for workers that will be forked and each call [`Server::bind_per_worker`]. Nothing listens yet,
-    /// so no client is sent to this process, and the port stays the server's even when all workers have died.
-    ///
-    /// # Errors
-    /// As [`Server::bind_per_worker`].
-    pub fn claim_port(&self) -> io::Result<()> {
-        let socket = socket::claim(self.0.settings.address)?;
-        *self.lock_listening() = Some(Listening {
-            accept_model: PER_WORKER,
-            address: socket.local_addr()?,
-            listeners: vec![socket],
-        });
-        Ok(())
-    }
-
-    /// Prints READY, read back from the system. To be called once, when every worker can accept.
-    ///
-    /// # Errors
-    /// When nothing listens yet, or the system does not tell what is in force.
-    pub fn ready(&self) -> io::Result<()> {
-        let listening = self.lock_listening();
-        let Some(Listening {
-            accept_model,
-            address,
-            listeners,
-        }) = &*listening
-        else {
-            return Err(io::Error::other("READY before a listener was made"));
-        };
-        let listener = &listeners[0];
-        let settings = &self.0.settings;
-        let line = Ready {
-            target: settings.target.name.into(),
-            pid: std::process::id(),
-            address: address.to_string(),
-            model: settings.target.model,
-            runtime: settings.target.runtime.into(),
-            runtime_version: self.0.runtime_version.into(),
-            io_interface: settings.target.io_interface.into(),
-            accept_model: (*accept_model).into(),
-            workers: settings.workers,
-            buffer_bytes: settings.buffer_bytes as u64,
-            backlog: settings.backlog,
-            congestion_control: socket::congestion_control(listener)?,
-            nodelay: socket::nodelay(listener)?,
-            max_connections: settings.max_connections,
-            idle_timeout_ms: settings.idle_timeout.map(milliseconds),
-            drain_timeout_ms: milliseconds(settings.drain_timeout),
-            work_ns: u64::try_from(settings.work.as_nanos()).unwrap_or(u64::MAX),
-            work_source: settings.work_source.as_ref().map(IpAddr::to_string),
-            cpus: settings.cpus.as_ref().map(|cpus| cpus.typed.clone()),
-            nofile: self.0.nofile,
-            ring: self.0.ring_facts.get().cloned(),
-        }
-        .to_line();
-        print(&line);
-        Ok(())
-    }
-
     /// `--workers`.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.0.settings.workers as usize
+    }
+
+    /// How many workers a pool of one client each has: `--workers`, and one more where `--max-connections` lets all of them
+    /// be busy at once, so that there is still one to refuse the next client.
+    #[must_use]
+    pub fn pool_size(&self) -> usize {
+        let workers = self.workers();
+        workers + usize::from(self.0.settings.max_connections == Some(workers as u64))
     }
 
     /// `--strategy`; empty for a server that has none.
@@ -284,7 +182,7 @@ impl Server {
     /// Whether a stop has begun.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        signal::is_stopping()
+        state::is_stopping()
     }
 
     pub(crate) fn inner(&self) -> &'static Inner {
@@ -297,57 +195,33 @@ impl Server {
         signal::begin_stop();
     }
 
-    /// READY will tell them.
+    /// For READY.
     #[cfg(feature = "ring")]
     pub(crate) fn set_ring_facts(&self, facts: RingFacts) {
         let _ = self.0.ring_facts.set(facts);
     }
 
-    fn lock_listening(&self) -> std::sync::MutexGuard<'_, Option<Listening>> {
+    pub(crate) fn ring_facts(&self) -> Option<RingFacts> {
+        self.0.ring_facts.get().cloned()
+    }
+
+    pub(crate) fn lock_listening(&self) -> MutexGuard<'_, Option<Listening>> {
         self.0.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-include!(concat!(env!("OUT_DIR"), "/versions.rs"));
-
-/// The version of a direct dependency as the lock file has it, or of the compiler for `std`; for use in a
-/// constant, where a library that is no dependency is a compile error.
-///
-/// # Panics
-/// When nothing in the workspace depends on `library`.
-#[must_use]
-pub const fn locked_version(library: &str) -> &'static str {
-    let mut row = 0;
-    while row < VERSIONS.len() {
-        if is_same(VERSIONS[row].0.as_bytes(), library.as_bytes()) {
-            return VERSIONS[row].1;
-        }
-        row += 1;
-    }
-    panic!("no such direct dependency in Cargo.lock")
-}
-
-/// `==`, which a constant function cannot use on slices.
-const fn is_same(a: &[u8], b: &[u8]) -> bool {
-    let mut index = 0;
-    while index < a.len() && index < b.len() && a[index] == b[index] {
-        index += 1;
-    }
-    a.len() == b.len() && index == a.len()
-}
-
 /// One line on stdout, at once. A closed stdout is not the clients' fault.
-fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
-/// Clients that forked workers may serve at a time, one each.
+/// Clients that processes may serve at a time.
 fn seats(settings: &Settings) -> usize {
-    let workers = u64::from(settings.workers);
-    usize::try_from(settings.max_connections.map_or(workers, |limit| limit.min(workers))).unwrap_or(usize::MAX)
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    let most = match (settings.target.model, settings.target.capacity) {
+        (Model::Fork, Capacity::OnePerWorker) => u64::from(settings.workers),
+        (Model::Fork, Capacity::Unbounded) => registry::MAX_DESCRIPTOR as u64,
+        (Model::Thread | Model::Event, _) => 1, // never taken
+    };
+    usize::try_from(settings.max_connections.map_or(most, |limit| limit.min(most))).unwrap_or(usize::MAX)
 }

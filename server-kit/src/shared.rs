@@ -3,22 +3,37 @@
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// Words at zero, shared with every process forked from now on; they live as long as the process. Pages that nobody
-/// touches cost nothing.
-pub(crate) fn words(count: usize) -> io::Result<&'static [AtomicU64]> {
-    let length = NonZeroUsize::new(count * size_of::<AtomicU64>()).ok_or(io::ErrorKind::InvalidInput)?;
+/// What may lie in shared memory.
+///
+/// # Safety
+/// All bytes zero is a value of the type, which changes through shared references only, atomically.
+pub(crate) unsafe trait Shareable: Sync {}
+
+// SAFETY: atomics of plain integers.
+unsafe impl Shareable for AtomicU32 {}
+// SAFETY: as above.
+unsafe impl Shareable for AtomicU64 {}
+
+/// `count` values at zero, shared with every process forked from now on; they live as long as the process. Pages that
+/// nobody touches cost nothing.
+pub(crate) fn values<T: Shareable>(count: usize) -> io::Result<&'static [T]> {
+    let bytes = count.checked_mul(size_of::<T>()).and_then(NonZeroUsize::new);
     // SAFETY: an anonymous mapping placed by the kernel touches no memory of ours.
     let memory = unsafe {
         mmap_anonymous(
             None,
-            length,
+            bytes.ok_or(io::ErrorKind::InvalidInput)?,
             ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-            MapFlags::MAP_SHARED,
+            MapFlags::MAP_SHARED | MapFlags::MAP_NORESERVE,
         )
     }?;
-    // SAFETY: the mapping is page-aligned, large enough, zeroed (a valid value of every AtomicU64), never unmapped,
-    // and only ever reached through this shared reference to atomics.
-    Ok(unsafe { std::slice::from_raw_parts(memory.cast::<AtomicU64>().as_ptr(), count) })
+    // SAFETY: the mapping is page-aligned, large enough, zeroed, which is a value by the trait's promise, and never unmapped.
+    Ok(unsafe { std::slice::from_raw_parts(memory.cast::<T>().as_ptr(), count) })
+}
+
+/// One value, as [`values`].
+pub(crate) fn value<T: Shareable>() -> io::Result<&'static T> {
+    values(1).map(|values| &values[0])
 }

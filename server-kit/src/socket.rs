@@ -1,10 +1,13 @@
 //! Listening sockets, the same in every server, and what is really in force on them.
 
 use crate::notice::notice;
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, sockopt};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Tried in this order. bbr, the default on some machines, paces even on loopback and would be measured instead
 /// of the server; loadgen chooses the same way.
@@ -27,6 +30,11 @@ pub(crate) enum Port {
 /// One paragraph that names the flag, the value and the way out.
 pub(crate) fn listen(address: SocketAddr, backlog: u32, port: Port) -> io::Result<TcpListener> {
     let open = || {
+        let _lock = if port == Port::Joined {
+            None
+        } else {
+            StartLock::take(address.port())?
+        };
         let socket = bind(address, port)?;
         start_listening(&socket, backlog)?;
         Ok(TcpListener::from(socket))
@@ -34,13 +42,53 @@ pub(crate) fn listen(address: SocketAddr, backlog: u32, port: Port) -> io::Resul
     open().map_err(|error| explain(address, error))
 }
 
-/// Takes a port that listeners can join ([`Port::Joined`]), without listening itself.
+/// Takes a port that listeners can join ([`Port::Joined`]), without listening itself. The lock keeps other servers out
+/// until the first of them listens.
 ///
 /// # Errors
 /// As [`listen`].
-pub(crate) fn claim(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = bind(address, Port::Shared).map_err(|error| explain(address, error))?;
-    Ok(TcpListener::from(socket))
+pub(crate) fn claim(address: SocketAddr) -> io::Result<(TcpListener, Option<StartLock>)> {
+    let open = || {
+        let lock = StartLock::take(address.port())?;
+        Ok((bind(address, Port::Shared)?.into(), lock))
+    };
+    open().map_err(|error| explain(address, error))
+}
+
+/// Held from bind to listen: between the two the kernel lets any number of sockets have the same port (SO_REUSEADDR), and
+/// of two that then listen at the same moment both may go on (SO_REUSEPORT), or none.
+///
+/// A Unix socket with an abstract name: one holder in a network namespace, and gone with its process.
+pub(crate) struct StartLock {
+    _held: OwnedFd,
+}
+
+impl StartLock {
+    /// Waits for another server that starts on this port. None where no lock is needed, since the kernel chooses the port,
+    /// or where none can be had; a server is not to be kept from starting by that.
+    fn take(port: u16) -> io::Result<Option<Self>> {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        const LOOK_AGAIN: Duration = Duration::from_millis(5);
+        let until = Instant::now() + PATIENCE;
+        if port == 0 {
+            return Ok(None);
+        }
+        loop {
+            match Self::try_take(port) {
+                Ok(lock) => return Ok(Some(lock)),
+                Err(Errno::EADDRINUSE) if Instant::now() < until => thread::sleep(LOOK_AGAIN),
+                Err(Errno::EADDRINUSE) => return Err(io::ErrorKind::AddrInUse.into()),
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn try_take(port: u16) -> nix::Result<Self> {
+        let held = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        let name = UnixAddr::new_abstract(format!("echo-server-starts-on-{port}").as_bytes())?;
+        socket::bind(held.as_raw_fd(), &name)?;
+        Ok(Self { _held: held })
+    }
 }
 
 /// Hands the listener to a runtime that takes nothing but a raw descriptor.
@@ -96,24 +144,6 @@ pub(crate) fn congestion_control(listener: &TcpListener) -> io::Result<String> {
 /// Whether TCP_NODELAY is in force.
 pub(crate) fn nodelay(listener: &TcpListener) -> io::Result<bool> {
     Ok(socket::getsockopt(listener, sockopt::TcpNoDelay)?)
-}
-
-/// What the kernel knows of a connection. Async-signal-safe.
-pub(crate) fn tcp_info(fd: RawFd) -> Option<libc::tcp_info> {
-    // SAFETY: the struct holds integers only, for which zero is a value.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut length = libc::socklen_t::try_from(size_of_val(&info)).ok()?;
-    // SAFETY: the kernel writes at most `length` bytes, the size of what the pointer points to.
-    let result = unsafe {
-        libc::getsockopt(
-            fd,
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut length,
-        )
-    };
-    (result == 0).then_some(info)
 }
 
 fn explain(address: SocketAddr, error: io::Error) -> io::Error {
@@ -186,7 +216,7 @@ mod tests {
     fn listeners_of_one_server_share_a_port_and_no_other_server_gets_it() {
         for first in [
             listen(any_port(), 16, Port::Shared).unwrap(),
-            claim(any_port()).unwrap(),
+            claim(any_port()).unwrap().0,
         ] {
             let address = first.local_addr().unwrap();
             let joined = listen(address, 16, Port::Joined).unwrap();
@@ -201,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_port_that_was_only_claimed_gets_no_clients() {
-        let claimed = claim(any_port()).unwrap();
+        let (claimed, _lock) = claim(any_port()).unwrap();
         let address = claimed.local_addr().unwrap();
         assert!(TcpStream::connect(address).is_err());
         let listener = listen(address, 16, Port::Joined).unwrap();

@@ -36,8 +36,9 @@ impl From<Unavailable> for io::Error {
 
 /// What a server that failed with this error exits with.
 pub(crate) fn exit_code(error: &io::Error) -> ExitCode {
-    match error.get_ref().is_some_and(|payload| payload.is::<Unavailable>()) {
-        true => ExitCode::from(EXIT_CODE),
-        false => ExitCode::FAILURE,
+    if error.get_ref().is_some_and(|payload| payload.is::<Unavailable>()) {
+        ExitCode::from(EXIT_CODE)
+    } else {
+        ExitCode::FAILURE
     }
 }

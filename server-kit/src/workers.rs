@@ -50,7 +50,9 @@ impl Server {
             let told = if are_all_built { self.ready() } else { Ok(()) };
             let _ = may_serve.set(are_all_built && told.is_ok());
             let ends = threads.into_iter().map(|thread| {
-                let end = thread?.join();
+                let no_thread =
+                    |error| io::Error::other(format!("no thread for one of {} workers: {error}", self.workers()));
+                let end = thread.map_err(no_thread)?.join();
                 end.unwrap_or_else(|_| Err(io::Error::other("a worker panicked")))
             });
             ends.fold(told, io::Result::and)

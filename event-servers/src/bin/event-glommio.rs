@@ -10,6 +10,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use server_kit::ring::{RingNeeds, opcode};
 use server_kit::{AcceptAction, Connection, Server, ServerIdentity, adopt, locked_version, serve};
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::ExitCode;
 
 const IDENTITY: ServerIdentity = ServerIdentity {
@@ -65,7 +66,7 @@ async fn accept_loop(listener: std::net::TcpListener, server: Server) -> io::Res
     loop {
         match listener.accept().await.map_err(io::Error::from) {
             Ok(stream) => {
-                if let Some(connection) = server.admit(&stream) {
+                if let Some(connection) = server.admit(&descriptor(&stream)) {
                     glommio::spawn_local(echo_connection(stream, connection, server)).detach();
                 }
             }
@@ -92,6 +93,12 @@ async fn echo_connection(mut stream: TcpStream, mut connection: Connection, serv
         stream.write_all(&buffer[..bytes]).await?;
         connection.sent(bytes);
     }
-    connection.finish(&stream);
+    connection.finish(&descriptor(&stream));
     Ok(())
+}
+
+/// What glommio's streams lack: AsFd.
+fn descriptor(stream: &TcpStream) -> BorrowedFd<'_> {
+    // SAFETY: the stream owns an open descriptor, and is borrowed for as long as the result.
+    unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
 }

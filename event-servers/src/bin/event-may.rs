@@ -39,7 +39,7 @@ fn accept_loop(listener: std::net::TcpListener, server: Server) -> io::Result<()
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
-                if let Some(connection) = server.admit(&stream) {
+                if let Some(connection) = server.admit(stream.inner()) {
                     go!(move || echo_connection(stream, connection, server));
                 }
             }
@@ -64,6 +64,6 @@ fn echo_connection(mut stream: TcpStream, mut connection: Connection, server: Se
         stream.write_all(&buffer[..bytes])?;
         connection.sent(bytes);
     }
-    connection.finish(&stream);
+    connection.finish(stream.inner());
     Ok(())
 }

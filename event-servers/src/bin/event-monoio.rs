@@ -10,6 +10,7 @@ use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 use server_kit::ring::{RingNeeds, opcode};
 use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve};
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::ExitCode;
 
 const IDENTITY: ServerIdentity = ServerIdentity {
@@ -62,7 +63,7 @@ async fn accept_loop(listener: std::net::TcpListener, server: Server) -> io::Res
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                if let Some(connection) = server.admit(&stream) {
+                if let Some(connection) = server.admit(&descriptor(&stream)) {
                     monoio::spawn(echo_connection(stream, connection, server));
                 }
             }
@@ -92,6 +93,12 @@ async fn echo_connection(mut stream: TcpStream, mut connection: Connection, serv
         connection.sent(bytes);
         buffer = lent;
     }
-    connection.finish(&stream);
+    connection.finish(&descriptor(&stream));
     Ok(())
+}
+
+/// What monoio's streams lack: AsFd.
+fn descriptor(stream: &TcpStream) -> BorrowedFd<'_> {
+    // SAFETY: the stream owns an open descriptor, and is borrowed for as long as the result.
+    unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
 }

@@ -1,6 +1,6 @@
 //! What READY and the catalog promise of threads holds.
 
-use echo_contract::conformance::{Launch, Process};
+use echo_contract::conformance::{Launch, Process, Signal};
 use server_testkit::ServerBinary;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -53,7 +53,7 @@ has_threads!(
     3
 );
 
-/// With twenty clients, none of which the server has closed: its `closer` would be one more.
+/// With twenty clients, and again while a stop waits for them: a stop needs no further thread.
 fn threads_while_serving(path: &str, arguments: &[&str], workers: &str) -> usize {
     let arguments = [arguments, &["--workers", workers]].concat();
     let server = ServerBinary::new(path, &arguments).start(&Launch::default()).unwrap();
@@ -68,6 +68,11 @@ fn threads_while_serving(path: &str, arguments: &[&str], workers: &str) -> usize
         .collect();
     assert!(server.children().unwrap().is_empty());
     let threads = server.threads().unwrap();
+    server.signal(Signal::Terminate).unwrap();
+    for mut client in &clients {
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "a FIN");
+    }
+    assert!(server.threads().unwrap() <= threads, "a stop starts no thread");
     drop(clients);
     threads
 }

@@ -216,14 +216,18 @@ impl Rule {
                     self.tree,
                     source.path,
                     self.what,
-                    self.places.join(", ")
+                    if self.places.is_empty() {
+                        "no place at all".to_string()
+                    } else {
+                        self.places.join(", ")
+                    }
                 )
             })
             .collect()
     }
 }
 
-/// The rows `| what | tree | words | places |`, words and places in backticks.
+/// The rows `| what | tree | words | places |`, words and places in backticks; a place may be "nowhere".
 fn rules(text: &str) -> Vec<Rule> {
     let quoted = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(ToString::to_string).collect() };
     text.lines()
@@ -232,7 +236,8 @@ fn rules(text: &str) -> Vec<Rule> {
             let [what, tree, words, places] = cells[..] else {
                 return None;
             };
-            (words.starts_with('`') && places.starts_with('`')).then(|| Rule {
+            let is_rule = words.starts_with('`') && (places.starts_with('`') || places == "nowhere");
+            is_rule.then(|| Rule {
                 what: what.to_string(),
                 tree: tree.to_string(),
                 words: quoted(words),

@@ -3,6 +3,8 @@
 //! A whole number of up to 2^53 is exact as a figure: that is 104 days in nanoseconds, 8 PiB, and more messages than any
 //! run sends. Above it the last digits are lost, never the size.
 
+use std::time::Duration;
+
 const NS_PER_US: f64 = 1e3;
 const NS_PER_MS: f64 = 1e6;
 const NS_PER_S: f64 = 1e9;
@@ -40,6 +42,12 @@ pub const fn ns_to_s(ns: u64) -> f64 {
 #[must_use]
 pub const fn s_to_ns(seconds: f64) -> u64 {
     round_u64(seconds * NS_PER_S)
+}
+
+/// A length of time in whole nanoseconds; `u64::MAX` for more than 584 years.
+#[must_use]
+pub fn duration_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// How many per second; 0 for no time.

@@ -1,6 +1,6 @@
 //! Makes the record of a trial from its parts. Pure: reads no clock, no file, no process.
 
-use super::trial::{Context, CpuDelta, Readings, Span};
+use super::trial::Context;
 use crate::engine::{JobRun, Recorded, WINDOW};
 use crate::record::Plan;
 use crate::record::{
@@ -9,6 +9,7 @@ use crate::record::{
     Throughput, Totals, Window,
 };
 use crate::recorder::latency::LatencyHistogram;
+use crate::sampler::watcher::{CpuDelta, Readings, Span};
 use crate::subject::{Probes, Stopped};
 use crate::validity::gates::{self, Evidence};
 use crate::validity::omission;

@@ -11,16 +11,12 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::record::{Environment, INTERRUPTED, Measurement, Origin, SERVER_DIED, SuitePlace};
 use crate::record::{Placement, Plan};
-use crate::recorder::latency::LatencyHistogram;
-use crate::sampler::hiccup::{self, HiccupMeter};
-use crate::sampler::network;
-use crate::sampler::own::{self, ThreadTimes};
 use crate::sampler::syscalls::{self, SyscallCounter};
-use crate::sampler::{CpuReading, HoldReading, Sampler, machine};
+use crate::sampler::watcher::{Watcher, per_cpu};
+use crate::sampler::{machine, network, own};
 use crate::subject::{self, Request, Server};
 use crate::validity::gates;
 use crate::workload::pool;
-use nix::unistd::Pid;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,9 +64,14 @@ pub fn run(plan: &Plan, context: &Context<'_>, progress: &mut dyn FnMut(Progress
     let (address, probes) = (server.address(), server.probes());
     let network_before = network::read();
     let syscalls = syscall_counter(&server, plan);
-    let mut watcher = Watcher::new(&server, plan, syscalls, context.interrupted, progress);
-    let recorded = engine::run(plan, address, &mut watcher);
-    let readings = watcher.into_readings();
+    let mut watch = Watch {
+        watcher: Watcher::new(&server.watched(), plan, syscalls),
+        server: &server,
+        interrupted: context.interrupted,
+        progress,
+    };
+    let recorded = engine::run(plan, address, &mut watch);
+    let readings = watch.watcher.into_readings();
     let network = network_before
         .zip(network::read())
         .map(|(before, after)| network::growth(&before, &after));
@@ -209,212 +210,32 @@ fn wait_for_calm(placement: &Placement, waited: &mut dyn FnMut(f64)) {
     }
 }
 
-/// Costs between two moments.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Span {
-    pub(super) wall: Duration,
-    /// Of the server.
-    pub(super) server_cpu: Option<CpuDelta>,
-    /// Busiest thread: CPU time; worst thread: time it waited for its CPU.
-    pub(super) thread_cpu_ns_max: u64,
-    pub(super) thread_delay_ns_max: Option<u64>,
-    /// All worker threads.
-    pub(super) threads_cpu_ns: u64,
-    /// Each of them: id and CPU time.
-    pub(super) cpu_ns_of_thread: Vec<(u32, u64)>,
-    /// CPU time of everything else on the side (server's or loadgen's CPUs) that has more of it, for each CPU of that side.
-    pub(super) foreign_ns: Option<u64>,
-    /// System calls of the server, where they are counted.
-    pub(super) syscalls: Option<u64>,
-    /// Time in which some task waited for a CPU.
-    pub(super) pressure_us: Option<u64>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CpuDelta {
-    pub(super) total_ns: u64,
-    pub(super) user_ns: Option<u64>,
-    pub(super) system_ns: Option<u64>,
-}
-
-/// All that was read during the run.
-#[derive(Debug, Default)]
-pub(super) struct Readings {
-    pub(super) cpu_method: String,
-    pub(super) syscalls_method: String,
-    /// The connect phase; none for a job.
-    pub(super) connect: Option<CpuDelta>,
-    /// The measured phase, or each run of a job up to its last reply.
-    pub(super) measured: Vec<Span>,
-    /// Server CPU of each run of a job from its first connect() to the end of its drain.
-    pub(super) whole_runs: Vec<Option<CpuDelta>>,
-    /// Server CPU of the windows: length and nanoseconds.
-    pub(super) windows: Vec<(Duration, Option<u64>)>,
-    pub(super) hold: Option<HoldReading>,
-    pub(super) hiccup_method: String,
-    pub(super) hiccups: Option<LatencyHistogram>,
-    pub(super) sampler_cpu: Duration,
-    pub(super) server_died: bool,
-}
-
-/// A point in time with all counters.
-#[derive(Clone, Debug)]
-struct Mark {
-    at: Instant,
-    server: Option<CpuReading>,
-    threads: Vec<ThreadTimes>,
-    server_per_cpu_ns: Option<Vec<u64>>,
-    own_ns: u64,
-    machine: machine::MachineReading,
-    kernel_threads_ns: u64,
-    syscalls: Option<u64>,
-}
-
-/// Reads costs at the engine's moments.
-struct Watcher<'a> {
+/// Tells the watcher of the engine's moments, and the engine whether to go on.
+struct Watch<'a> {
     server: &'a Server,
-    sampler: Sampler,
-    syscalls: Option<Arc<SyscallCounter>>,
-    hiccups: Option<HiccupMeter>,
-    kernel_threads: machine::KernelThreads,
-    placement: &'a Placement,
-    is_job: bool,
+    watcher: Watcher,
     interrupted: &'a dyn Fn() -> bool,
     progress: &'a mut dyn FnMut(Progress),
-    workers: Vec<u32>,
-    begin: Option<Mark>,
-    window_from: Option<(Instant, Option<u64>)>,
-    readings: Readings,
 }
 
-impl<'a> Watcher<'a> {
-    fn new(
-        server: &'a Server,
-        plan: &'a Plan,
-        syscalls: Result<Arc<SyscallCounter>, String>,
-        interrupted: &'a dyn Fn() -> bool,
-        progress: &'a mut dyn FnMut(Progress),
-    ) -> Self {
-        let sampler = Sampler::new(&server.watched());
-        let hiccups = if plan.counting {
-            Err("not measured: a counting trial times nothing".to_string())
-        } else {
-            HiccupMeter::start(&plan.placement.loadgen_cpus, plan.threads)
-        };
-        let readings = Readings {
-            hiccup_method: hiccups
-                .as_ref()
-                .map_or_else(Clone::clone, |_| hiccup::METHOD.to_owned()),
-            cpu_method: sampler.cpu_method(),
-            syscalls_method: syscalls
-                .as_ref()
-                .map_or_else(Clone::clone, |_| syscalls::METHOD.to_owned()),
-            ..Readings::default()
-        };
-        Self {
-            server,
-            sampler,
-            syscalls: syscalls.ok(),
-            hiccups: hiccups.ok(),
-            kernel_threads: machine::KernelThreads::find(),
-            placement: &plan.placement,
-            is_job: plan.workload.is_job(),
-            interrupted,
-            progress,
-            workers: Vec::new(),
-            begin: None,
-            window_from: None,
-            readings,
-        }
-    }
-
-    fn into_readings(mut self) -> Readings {
-        self.readings.hiccups = self.hiccups.take().map(HiccupMeter::finish);
-        self.readings.sampler_cpu = Duration::from_secs_f64(self.sampler.own_cpu_s());
-        self.readings
-    }
-
-    /// Reads everything that is cheap.
-    fn mark(&mut self) -> Mark {
-        let threads = own::threads()
-            .into_iter()
-            .filter(|thread| self.workers.contains(&thread.id))
-            .collect();
-        Mark {
-            syscalls: self.syscalls.as_ref().and_then(|counter| counter.read()),
-            machine: machine::read(),
-            kernel_threads_ns: self.kernel_threads.cpu_ns(),
-            own_ns: as_ns(own::process_cpu()),
-            threads,
-            server_per_cpu_ns: self.sampler.cpu_per_cpu_ns(),
-            server: self.sampler.cpu(),
-            at: Instant::now(),
-        }
-    }
-
-    fn begin_span(&mut self) {
-        let mark = self.mark();
-        self.window_from = Some((mark.at, mark.server.as_ref().map(|cpu| cpu.total_ns)));
-        self.record_hiccups(true);
-        self.begin = Some(mark);
-    }
-
-    fn record_hiccups(&self, yes: bool) {
-        if let Some(meter) = &self.hiccups {
-            meter.record(yes);
-        }
-    }
-
-    fn end_span(&mut self) {
-        self.record_hiccups(false);
-        let end = self.mark();
-        if let Some(begin) = &self.begin {
-            self.readings.measured.push(span(begin, &end, self.placement));
-        }
-    }
-
-    fn window_passed(&mut self) {
-        let now = (Instant::now(), self.sampler.cpu_within_budget().map(|cpu| cpu.total_ns));
-        if let Some((from, cpu)) = self.window_from.replace(now) {
-            let used = now.1.zip(cpu).map(|(after, before)| after.saturating_sub(before));
-            self.readings.windows.push((now.0 - from, used));
-        }
-    }
-}
-
-impl Observer for Watcher<'_> {
+impl Observer for Watch<'_> {
     fn moment(&mut self, moment: Moment<'_>) {
+        let watcher = &mut self.watcher;
         match moment {
-            Moment::Started { threads } => {
-                self.workers = threads
-                    .iter()
-                    .filter_map(|thread: &Pid| u32::try_from(thread.as_raw()).ok())
-                    .collect();
-            }
-            Moment::BeforeConnect => self.begin_span(),
-            Moment::Connected { .. } => {
-                let now = self.sampler.cpu();
-                let before = self.begin.as_ref().and_then(|begin| begin.server);
-                self.readings.connect = cpu_delta(before, now);
-            }
-            Moment::MeasuredFrom => self.begin_span(),
-            Moment::WindowPassed => self.window_passed(),
-            Moment::MeasuredTo => self.end_span(),
-            Moment::Hold => self.readings.hold = Some(self.sampler.hold()),
-            Moment::Drained => {
-                if self.is_job {
-                    let now = self.sampler.cpu();
-                    let before = self.begin.as_ref().and_then(|begin| begin.server);
-                    self.readings.whole_runs.push(cpu_delta(before, now));
-                }
-            }
+            Moment::Started { threads } => watcher.workers_started(threads),
+            Moment::BeforeConnect | Moment::MeasuredFrom => watcher.span_begins(),
+            Moment::Connected { .. } => watcher.connected(),
+            Moment::WindowPassed => watcher.window_passed(),
+            Moment::MeasuredTo => watcher.span_ends(),
+            Moment::Hold => watcher.hold(),
+            Moment::Drained => watcher.drained(),
         }
     }
 
     fn look(&mut self, progress: Progress) -> Directive {
         (self.progress)(progress);
         if !self.server.is_alive() {
-            self.readings.server_died = true;
+            self.watcher.server_died();
             return Directive::Abort(SERVER_DIED.to_string());
         }
         if (self.interrupted)() {
@@ -422,87 +243,4 @@ impl Observer for Watcher<'_> {
         }
         Directive::Continue
     }
-}
-
-fn span(begin: &Mark, end: &Mark, placement: &Placement) -> Span {
-    let server_cpu = cpu_delta(begin.server, end.server);
-    let threads: Vec<(u64, Option<u64>, u32)> = end
-        .threads
-        .iter()
-        .filter_map(|after| {
-            let before = begin.threads.iter().find(|before| before.id == after.id)?;
-            let delay = after
-                .run_delay_ns
-                .zip(before.run_delay_ns)
-                .map(|(after, before)| after - before);
-            Some((after.cpu_ns - before.cpu_ns, delay, after.id))
-        })
-        .collect();
-    Span {
-        wall: end.at - begin.at,
-        thread_cpu_ns_max: threads.iter().map(|thread| thread.0).max().unwrap_or(0),
-        thread_delay_ns_max: threads.iter().filter_map(|thread| thread.1).max(),
-        threads_cpu_ns: threads.iter().map(|thread| thread.0).sum(),
-        cpu_ns_of_thread: threads.iter().map(|thread| (thread.2, thread.0)).collect(),
-        foreign_ns: foreign_ns(begin, end, server_cpu, placement),
-        server_cpu,
-        pressure_us: end
-            .machine
-            .pressure_some_us
-            .zip(begin.machine.pressure_some_us)
-            .map(|(after, before)| after.saturating_sub(before)),
-        syscalls: end
-            .syscalls
-            .zip(begin.syscalls)
-            .map(|(after, before)| after.saturating_sub(before)),
-    }
-}
-
-/// What other programs used: on the side (server's or loadgen's CPUs) that has more of it, where the counters know CPUs,
-/// else on all CPUs together. Kernel threads are no programs; as nobody says where they ran, they only bound the figure.
-fn foreign_ns(begin: &Mark, end: &Mark, server_cpu: Option<CpuDelta>, placement: &Placement) -> Option<u64> {
-    let own_ns = end.own_ns - begin.own_ns;
-    let kernel_ns = end.kernel_threads_ns.saturating_sub(begin.kernel_threads_ns);
-    let (before, after) = begin.machine.total_ns.zip(end.machine.total_ns)?;
-    let ours = server_cpu?.total_ns + own_ns + kernel_ns;
-    let anywhere = (after - before).saturating_sub(ours);
-    let machine = per_cpu(begin.machine.per_cpu_ns.as_ref(), end.machine.per_cpu_ns.as_ref());
-    let server = per_cpu(begin.server_per_cpu_ns.as_ref(), end.server_per_cpu_ns.as_ref());
-    let (Some(machine), Some(server), false) = (machine, server, placement.shared) else {
-        return Some(anywhere);
-    };
-    let side = |cpus: &[usize], own_ns: u64| {
-        let sum = |of: &[u64]| -> u64 { cpus.iter().filter_map(|&cpu| of.get(cpu)).sum() };
-        sum(&machine).saturating_sub(sum(&server)).saturating_sub(own_ns) / cpus.len().max(1) as u64
-    };
-    Some(
-        side(&placement.server_cpus, 0)
-            .max(side(&placement.loadgen_cpus, own_ns))
-            .min(anywhere),
-    )
-}
-
-fn per_cpu(before: Option<&Vec<u64>>, after: Option<&Vec<u64>>) -> Option<Vec<u64>> {
-    let (before, after) = before.zip(after)?;
-    Some(
-        after
-            .iter()
-            .zip(before)
-            .map(|(after, before)| after.saturating_sub(*before))
-            .collect(),
-    )
-}
-
-fn cpu_delta(before: Option<CpuReading>, after: Option<CpuReading>) -> Option<CpuDelta> {
-    let (before, after) = before.zip(after)?;
-    let part = |before: Option<u64>, after: Option<u64>| before.zip(after).map(|(b, a)| a.saturating_sub(b));
-    Some(CpuDelta {
-        total_ns: after.total_ns.saturating_sub(before.total_ns),
-        user_ns: part(before.user_ns, after.user_ns),
-        system_ns: part(before.system_ns, after.system_ns),
-    })
-}
-
-fn as_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

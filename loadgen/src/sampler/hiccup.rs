@@ -6,6 +6,7 @@
 //! second would stand in the server's context switches.
 
 use crate::recorder::latency::LatencyHistogram;
+use crate::units::duration_ns;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -110,7 +111,7 @@ fn measure(cpu: Option<usize>, told: &Told, ready: &Sender<io::Result<()>>) -> L
         {}
         if told.records.load(Ordering::Relaxed) {
             let late = now().saturating_sub(due);
-            hiccups.record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+            hiccups.record(duration_ns(late));
         }
     }
     hiccups

@@ -17,10 +17,12 @@ pub mod own;
 pub mod process;
 pub mod socket;
 pub mod syscalls;
+pub mod watcher;
 
 pub use cgroup::{Cgroup, CpuTime as CpuReading};
 pub use process::ContextSwitches;
 
+use crate::units::duration_ns;
 use cgroup::CpuCounter;
 use process::{Entry, tree, tree_cpu};
 use rand_chacha::ChaCha8Rng;
@@ -239,8 +241,7 @@ impl Sampler {
         let before = own::thread_cpu();
         let value = read();
         let cost = own::thread_cpu().saturating_sub(before);
-        let cost_ns = u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX);
-        self.own_cpu_ns.fetch_add(cost_ns, Ordering::Relaxed);
+        self.own_cpu_ns.fetch_add(duration_ns(cost), Ordering::Relaxed);
         value
     }
 }
@@ -316,9 +317,8 @@ fn cpu_of_tree(tree: &[Entry]) -> Option<CpuReading> {
     if tree.is_empty() {
         return None;
     }
-    let ns = |time: Duration| u64::try_from(time.as_nanos()).ok();
     Some(CpuReading {
-        total_ns: ns(tree_cpu(tree))?,
+        total_ns: duration_ns(tree_cpu(tree)),
         user_ns: Some(tree.iter().map(|entry| entry.user_ns).sum()),
         system_ns: Some(tree.iter().map(|entry| entry.system_ns).sum()),
     })

@@ -1,6 +1,7 @@
 //! Processes from /proc: who belongs to a server's tree, what each uses. Everything here may vanish while it is read;
 //! a process that does is left out.
 
+use crate::units::duration_ns;
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use procfs::FromRead;
@@ -128,10 +129,8 @@ fn clock_ns(pid: u32) -> u64 {
     let clock = i32::try_from(pid)
         .ok()
         .and_then(|pid| clock_getcpuclockid(Pid::from_raw(pid)).ok());
-    let time = clock
-        .and_then(|clock| clock_gettime(clock).ok())
-        .map_or(Duration::ZERO, Duration::from);
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    let time = clock.and_then(|clock| clock_gettime(clock).ok());
+    duration_ns(time.map_or(Duration::ZERO, Duration::from))
 }
 
 /// Proportional set size, in bytes: each shared page counts by its share. About 43 us.

@@ -8,6 +8,7 @@ use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::AddAssign;
 
 /// Version of the record's layout; readers accept the same major version only.
 pub const SCHEMA_VERSION: &str = "1.1.0";
@@ -514,6 +515,15 @@ pub struct Network {
     pub backlog_drops: u64,
 }
 
+impl AddAssign for Network {
+    fn add_assign(&mut self, other: Self) {
+        self.listen_drops += other.listen_drops;
+        self.retransmits += other.retransmits;
+        self.timeouts += other.timeouts;
+        self.backlog_drops += other.backlog_drops;
+    }
+}
+
 /// How the server's speed went over the measured phase, by its 100 ms windows: messages per second in a closed loop,
 /// median response in an open one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -567,6 +577,19 @@ impl ServerStats {
             bytes_unsent: stats.bytes_unsent,
             bytes_discarded: stats.bytes_discarded,
         }
+    }
+}
+
+impl AddAssign for ServerStats {
+    fn add_assign(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.closed += other.closed;
+        self.refused += other.refused;
+        self.accept_errors += other.accept_errors;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.bytes_unsent += other.bytes_unsent;
+        self.bytes_discarded += other.bytes_discarded;
     }
 }
 

@@ -2,8 +2,10 @@
 
 use crate::synthetic::{Fault, file, trial};
 use loadgen::measurement::merge::{Part, merge};
+use loadgen::quantity::{self, Merge, Reading};
 use loadgen::record::{Arrivals, OpenLoop, Pacing, Stop, Waiting};
 use loadgen::record::{Connections, Measurement, ServerStats, SuitePlace, Totals, Window};
+use loadgen::record::{LittlesLaw, Network, SteadyClass, SteadyState};
 use loadgen::recorder::Recorder;
 use loadgen::recorder::outcome::Kind;
 use proptest::prelude::*;
@@ -316,4 +318,128 @@ fn what_makes_one_record_unbelievable_makes_the_merged_one_so() {
     let merged = merge(vec![changed(1, |_| {}), busy], &[]).unwrap();
     assert!(!merged.valid);
     assert_eq!(merged.reasons[0].text, "replica-2.json: others were busy");
+}
+
+#[test]
+fn what_only_the_second_record_saw_of_the_network_is_kept() {
+    let seen = |generator, network| changed(generator, |record| record.network = network);
+    let lossy = Network {
+        listen_drops: 3,
+        retransmits: 500,
+        timeouts: 2,
+        backlog_drops: 1,
+    };
+    let merged = merge(vec![seen(1, Some(Network::default())), seen(2, Some(lossy))], &[]).unwrap();
+    assert_eq!(merged.network, Some(lossy));
+    let merged = merge(vec![seen(1, Some(lossy)), seen(2, Some(lossy))], &[]).unwrap();
+    assert_eq!(merged.network.unwrap().retransmits, 1000);
+    let merged = merge(vec![seen(1, None), seen(2, Some(lossy))], &[]).unwrap();
+    assert_eq!(merged.network, Some(lossy));
+    assert_eq!(
+        merged.notes,
+        ["replica-1.json: the kernel's TCP counters were not read"]
+    );
+}
+
+#[test]
+fn what_differs_between_the_machines_is_named_and_what_is_common_stays() {
+    let on = |generator, kernel: &str, somaxconn: &str| {
+        changed(generator, |record| {
+            record.environment.kernel = Some(kernel.into());
+            record.environment.load_average_1min = Some(0.5 * f64::from(u32::try_from(generator).unwrap()));
+            let settings = [("net.core.somaxconn", somaxconn), ("net.ipv4.tcp_tw_reuse", "2")];
+            record.environment.settings = settings.map(|(name, value)| (name.into(), value.into())).into();
+        })
+    };
+    let merged = merge(vec![on(1, "6.1", "4096"), on(2, "6.18", "128")], &[]).unwrap();
+    assert_eq!(merged.environment.kernel, None);
+    assert_eq!(merged.environment.architecture.as_deref(), Some("x86_64"));
+    assert_eq!(merged.environment.load_average_1min, Some(1.0));
+    assert_eq!(
+        merged.environment.settings.into_iter().collect::<Vec<_>>(),
+        [("net.ipv4.tcp_tw_reuse".to_string(), "2".to_string())]
+    );
+    let note = merged.notes.join("\n");
+    for named in [
+        r#"environment.kernel (replica-1.json "6.1", replica-2.json "6.18")"#,
+        r#"net.core.somaxconn (replica-1.json "4096", replica-2.json "128")"#,
+    ] {
+        assert!(note.contains(named), "{note}");
+    }
+}
+
+#[test]
+fn messages_under_way_of_all_generators_add_up_to_littles_law_of_the_whole() {
+    let with = |generator, in_flight_mean, rate_times_latency| {
+        changed(generator, |record| {
+            record.littles_law = Some(LittlesLaw {
+                in_flight_mean,
+                rate_times_latency,
+                rel_error: 0.0,
+            });
+        })
+    };
+    let merged = merge(vec![with(1, 10.0, 10.0), with(2, 33.0, 30.0)], &[]).unwrap();
+    let law = merged.littles_law.unwrap();
+    assert_eq!((law.in_flight_mean, law.rate_times_latency), (43.0, 40.0));
+    assert!((law.rel_error - 3.0 / 40.0).abs() < 1e-12, "{law:?}");
+    assert_eq!(
+        merge(vec![with(1, 10.0, 10.0), changed(2, |_| {})], &[])
+            .unwrap()
+            .littles_law,
+        None
+    );
+}
+
+#[test]
+fn the_merged_run_is_as_steady_as_the_least_steady_and_pressed_as_the_most_pressed() {
+    let with = |generator, class, pressure| {
+        changed(generator, |record| {
+            record.loadgen_cost.cpu_pressure_percent = Some(pressure);
+            record.steady = Some(SteadyState {
+                class,
+                cut_s: None,
+                trend_percent: 1.0,
+                trend_p: 0.5,
+            });
+        })
+    };
+    let merged = merge(
+        vec![with(1, SteadyClass::Flat, 1.0), with(2, SteadyClass::Slowdown, 40.0)],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(merged.steady.unwrap().class, SteadyClass::Slowdown);
+    assert_eq!(merged.loadgen_cost.cpu_pressure_percent, Some(40.0));
+}
+
+#[test]
+fn every_quantity_that_both_records_have_is_merged_unless_its_line_says_that_it_cannot_be() {
+    let full = |generator| {
+        changed(generator, |record| {
+            for quantity in quantity::ALL {
+                if let Reading::Field { set, .. } = quantity.reading {
+                    set(record, Some(8.0));
+                }
+            }
+            record.plan.workload.churn = true;
+            record.fairness_jain = Some(1.0);
+            record.throughput.duration_s = DURATION_S;
+        })
+    };
+    let merged = merge(vec![full(1), full(2)], &[]).unwrap();
+    for quantity in quantity::ALL {
+        let figure = quantity.of(&merged);
+        let expected = match quantity.merge {
+            Merge::Sum | Merge::Rate => Some(16.0),
+            // Of two servers; a mean of one message each is their mean.
+            Merge::OverTime => Some(16.0),
+            Merge::Per(_) | Merge::Max => Some(8.0),
+            Merge::Peak => None,
+            Merge::Unknown if quantity.name == "fairness_jain" => Some(1.0),
+            Merge::Unknown => None,
+            Merge::Samples => continue,
+        };
+        assert_eq!(figure, expected, "{}", quantity.name);
+    }
 }

@@ -177,6 +177,7 @@ fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<S
             budget_ms: milliseconds(args.budget.unwrap_or(DEFAULT_BUDGET)),
             seed: args.seed.unwrap_or_else(|| now.as_second().unsigned_abs()),
             control: if args.no_control { None } else { control },
+            control_in_every_block: true,
             counting: preset::counting(),
             base: PlanBase {
                 start,

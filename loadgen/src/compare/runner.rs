@@ -14,8 +14,8 @@ use crate::validity::gates::was_not_to_be_measured;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Tries of one pair in one round: the first and at most two more where it was invalid.
-const ATTEMPTS_MAX: u32 = 3;
+/// Tries of one pair in one round: the first, and one more within its block where that was no use.
+const ATTEMPTS_MAX: u32 = 2;
 
 /// Runs trials. The real one starts servers; tests have one that does not.
 pub trait Trials {
@@ -158,36 +158,30 @@ impl Runner<'_> {
         self.file.ended = None;
         self.write_suite_file()?;
         for round in 1..=self.file.suite.rounds_max {
-            let owed: Vec<(u32, Pair)> = (1..)
-                .zip(order::of_round(&self.file.suite, round))
-                .filter(|(_, pair)| self.tries(pair, round) == 0)
+            let order: Vec<(u32, Pair)> = (1..).zip(order::of_round(&self.file.suite, round)).collect();
+            let owed: Vec<&Pair> = order
+                .iter()
+                .map(|(_, pair)| pair)
+                .filter(|pair| self.tries(pair, round) == 0)
                 .collect();
             // The first round always runs whole: without it there is no table at all.
-            if round > 1 && !owed.is_empty() && !self.fits(owed.iter().map(|(_, pair)| pair)) {
+            if round > 1 && !owed.is_empty() && !self.fits(owed.iter().copied()) {
                 return Ok(SuiteEnd::Budget);
             }
-            let news = !owed.is_empty();
-            for (place, (position, pair)) in owed.iter().enumerate() {
+            let mut news = false;
+            let mut later = &order[..];
+            for block in order.chunk_by(|(_, one), (_, next)| one.workload == next.workload) {
+                later = &later[block.len()..];
+                news |= self.block(block, later, round)?;
                 if self.trials.interrupted() {
                     return Ok(SuiteEnd::Interrupted);
                 }
-                let rest = &owed[place..];
-                self.trial(pair, round, *position, rest.iter().map(|(_, pair)| pair))?;
-                let ends = rest.get(1).is_none_or(|(_, next)| next.workload != pair.workload);
-                if round == 1 && ends && !self.trials.interrupted() {
-                    let results = self.write_reports()?;
-                    self.view.workload_ends(&pair.workload, self.file, &results);
-                }
             }
-            let retried = self.retry_invalid(round)?;
+            news |= round == 1 && self.count_syscalls()?;
             if self.trials.interrupted() {
                 return Ok(SuiteEnd::Interrupted);
             }
-            let counted = round == 1 && self.count_syscalls()?;
-            if self.trials.interrupted() {
-                return Ok(SuiteEnd::Interrupted);
-            }
-            if retried || counted || news {
+            if news {
                 self.end_round(round)?;
             }
             if !self.store.records().iter().any(|stored| stored.measurement.complete) {
@@ -195,6 +189,39 @@ impl Runner<'_> {
             }
         }
         Ok(SuiteEnd::Rounds)
+    }
+
+    /// One workload of one round: what it lacks, and at once, while the machine is in the same mood, what has to run again.
+    /// `later` is what follows in the round. Says whether anything ran.
+    fn block(&mut self, block: &[(u32, Pair)], later: &[(u32, Pair)], round: u32) -> Result<bool, Failure> {
+        let mut ran = false;
+        for (place, (position, pair)) in block.iter().enumerate() {
+            if self.tries(pair, round) > 0 {
+                continue;
+            }
+            if self.trials.interrupted() {
+                return Ok(ran);
+            }
+            let rest = block[place..].iter().chain(later).map(|(_, pair)| pair);
+            self.trial(pair, round, *position, rest)?;
+            ran = true;
+        }
+        for attempt in 2..=ATTEMPTS_MAX {
+            for (position, pair) in block {
+                let is_owed = self.tries(pair, round) == attempt - 1 && !self.is_settled(pair, round);
+                if self.trials.interrupted() || !is_owed || !self.fits([pair]) {
+                    continue;
+                }
+                let rest = later.iter().map(|(_, pair)| pair);
+                self.trial(pair, round, *position, [pair].into_iter().chain(rest))?;
+                ran = true;
+            }
+        }
+        if ran && round == 1 && !self.trials.interrupted() {
+            let results = self.write_reports()?;
+            self.view.workload_ends(&block[0].1.workload, self.file, &results);
+        }
+        Ok(ran)
     }
 
     /// Runs the counting trials that are not there yet, each once, while there is time; says whether there were any. They
@@ -212,26 +239,6 @@ impl Runner<'_> {
             }
         }
         Ok(counted)
-    }
-
-    /// Runs the invalid trials of a round again while there is time; says whether there were any.
-    fn retry_invalid(&mut self, round: u32) -> Result<bool, Failure> {
-        let mut retried = false;
-        for attempt in 2..=ATTEMPTS_MAX {
-            for pair in order::of_round(&self.file.suite, round) {
-                if self.trials.interrupted() {
-                    return Ok(retried);
-                }
-                if self.tries(&pair, round) == attempt - 1 && !self.is_settled(&pair, round) && self.fits([&pair]) {
-                    let of_round = self.store.records().iter();
-                    let so_far = of_round.filter(|stored| round_of(&stored.measurement) == round).count();
-                    let position = u32::try_from(so_far + 1).unwrap_or(u32::MAX);
-                    self.trial(&pair, round, position, [&pair])?;
-                    retried = true;
-                }
-            }
-        }
-        Ok(retried)
     }
 
     /// Runs one trial and keeps it. `rest` is what the round still owes, this trial included.

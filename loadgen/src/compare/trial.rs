@@ -9,16 +9,15 @@ use crate::engine::{self, Directive, Moment, Observer, Progress, limits};
 use crate::environment;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::record::Plan;
 use crate::record::{Environment, INTERRUPTED, Measurement, Origin, SERVER_DIED, SuitePlace};
-use crate::record::{Placement, Plan};
 use crate::sampler::syscalls::{self, SyscallCounter};
-use crate::sampler::watcher::{Watcher, per_cpu};
-use crate::sampler::{machine, network, own};
+use crate::sampler::watcher::Watcher;
+use crate::sampler::{network, own};
 use crate::subject::{self, Request, Server};
-use crate::validity::gates;
 use crate::workload::pool;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a trial needs beside its plan.
 pub struct Context<'a> {
@@ -148,17 +147,10 @@ impl Trials for RealTrials<'_> {
         if let Some(why) = pool::too_small(&plan.target, plan.workload.clients) {
             return assembly::not_to_be_measured(plan, &context, &why);
         }
-        if plan.counting {
-            if let Err(why) = syscalls::available() {
-                return assembly::not_to_be_measured(plan, &context, &why);
-            }
-        } else {
-            wait_for_calm(&plan.placement, &mut |waited| {
-                progress(TrialProgress {
-                    phase: "waiting for a quiet machine",
-                    fraction: waited,
-                });
-            });
+        if plan.counting
+            && let Err(why) = syscalls::available()
+        {
+            return assembly::not_to_be_measured(plan, &context, &why);
         }
         progress(TrialProgress {
             phase: "starting",
@@ -176,37 +168,6 @@ impl Trials for RealTrials<'_> {
 
     fn interrupted(&self) -> bool {
         self.interrupt.asked()
-    }
-}
-
-/// How long a trial of a suite waits at most for other programs to come to rest.
-const CALM_WAIT: Duration = Duration::from_secs(5);
-/// How long it looks at the machine at a time.
-const CALM_LOOK: Duration = Duration::from_millis(100);
-
-/// Waits until others leave the trial's CPUs alone: a trial begun in a busy moment would only have to be run again.
-fn wait_for_calm(placement: &Placement, waited: &mut dyn FnMut(f64)) {
-    let begun = Instant::now();
-    let cpus: Vec<usize> = placement
-        .server_cpus
-        .iter()
-        .chain(&placement.loadgen_cpus)
-        .copied()
-        .collect();
-    let mut before = machine::read().per_cpu_ns;
-    while begun.elapsed() < CALM_WAIT {
-        std::thread::sleep(CALM_LOOK);
-        let now = machine::read().per_cpu_ns;
-        let Some(busy) = per_cpu(before.as_ref(), now.as_ref()) else {
-            return;
-        };
-        let busiest_ns = cpus.iter().filter_map(|&cpu| busy.get(cpu)).max().copied().unwrap_or(0);
-        let limit = CALM_LOOK.mul_f64(gates::FOREIGN_CPU_PERCENT / 100.0);
-        if Duration::from_nanos(busiest_ns) <= limit {
-            return;
-        }
-        waited(begun.elapsed().as_secs_f64() / CALM_WAIT.as_secs_f64());
-        before = now;
     }
 }
 

@@ -24,8 +24,11 @@ pub struct Suite {
     pub budget_ms: u64,
     /// Decides the order of every round, and the payload bytes.
     pub seed: u64,
-    /// The target that runs a second time in each round as standing A/A control; none switches the control off.
+    /// The target that runs a second time as standing A/A control; none switches the control off.
     pub control: Option<String>,
+    /// Whether it does so in every block. In comparisons of before it visited one workload per round in turn.
+    #[serde(default)]
+    pub control_in_every_block: bool,
     /// Workloads under which each target's system calls are counted once, after round 1.
     #[serde(default)]
     pub counting: Vec<Workload>,
@@ -108,32 +111,27 @@ impl Suite {
         Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// All trials of round `round` (from 1), in table order: every target under every workload, and one control.
-    ///
-    /// The control visits one workload per round in turn, so that its noise speaks for all of them and a round grows
-    /// by one trial only.
+    /// All trials of round `round` (from 1), in table order: each workload is one block of every target and the control.
     #[must_use]
     pub fn pairs_of_round(&self, round: u32) -> Vec<Pair> {
-        let mut pairs: Vec<Pair> = self
-            .workloads
-            .iter()
-            .flat_map(|workload| {
-                self.targets.iter().map(|target| Pair {
+        let turn = round.saturating_sub(1) as usize % self.workloads.len().max(1);
+        let has_control = |place: usize| self.control_in_every_block || place == turn;
+        (0..)
+            .zip(&self.workloads)
+            .flat_map(|(place, workload)| {
+                let again = self
+                    .control
+                    .iter()
+                    .filter(move |_| has_control(place))
+                    .map(|target| (target, true));
+                let targets = self.targets.iter().map(|target| (target, false));
+                targets.chain(again).map(|(target, control)| Pair {
                     target: target.clone(),
                     workload: workload.name.clone(),
-                    control: false,
+                    control,
                 })
             })
-            .collect();
-        if let (Some(target), false) = (&self.control, self.workloads.is_empty()) {
-            let turn = round.saturating_sub(1) as usize % self.workloads.len();
-            pairs.push(Pair {
-                target: target.clone(),
-                workload: self.workloads[turn].name.clone(),
-                control: true,
-            });
-        }
-        pairs
+            .collect()
     }
 
     /// The counting trials of the suite: every target under every counting workload. They are part of no round's order.
@@ -152,25 +150,24 @@ impl Suite {
         self.targets.iter().flat_map(of_target).collect()
     }
 
-    /// Whether all that would stand in its tables was measured the same way. An open loop's response time counts waiting
-    /// that a closed loop never sees: side by side they would mislead, whatever the heading says.
+    /// Whether all records of a workload were measured in the suite's own way. An open loop's response time counts waiting
+    /// that a closed loop never sees: in one table they would mislead, whatever the heading says.
     ///
     /// # Errors
-    /// One sentence that names an open and a closed one.
-    pub fn check_one_mode<'a>(&'a self, measured: impl IntoIterator<Item = &'a Workload>) -> Result<(), String> {
-        let mut of_mode: [Option<&Workload>; 2] = [None, None];
-        for workload in self.workloads.iter().chain(measured) {
-            let seen = &mut of_mode[usize::from(workload.open_loop().is_some())];
-            *seen = seen.or(Some(workload));
+    /// One sentence that names the workload.
+    pub fn check_one_mode<'a>(&self, measured: impl IntoIterator<Item = &'a Workload>) -> Result<(), String> {
+        let is_open = |workload: &Workload| workload.open_loop().is_some();
+        for record in measured {
+            let own = self.workload(&record.name);
+            if own.is_some_and(|own| is_open(own) != is_open(record)) {
+                return Err(format!(
+                    "`{}` was measured as a closed loop and as an open loop: their times do not mean the same and may not \
+                     share a table. Compare them in two runs",
+                    record.name
+                ));
+            }
         }
-        match of_mode {
-            [Some(closed), Some(open)] => Err(format!(
-                "`{}` is a closed loop and `{}` an open loop: their times do not mean the same and may not share a table. \
-                 Compare them in two runs",
-                closed.name, open.name
-            )),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// The plan of one trial. All targets of a round send the same bytes.
@@ -313,24 +310,21 @@ mod tests {
 
     #[test]
     fn open_and_closed_loops_never_share_a_table() {
-        let closed = suite();
-        let open = Suite {
-            workloads: closed.workloads.iter().map(by_plan).collect(),
-            ..suite()
+        let suite = suite();
+        assert_eq!(suite.check_one_mode(&suite.workloads), Ok(()));
+        let open = by_plan(&suite.workloads[1]);
+        assert!(
+            suite
+                .check_one_mode([&open])
+                .unwrap_err()
+                .contains("may not share a table")
+        );
+        // Workloads of both kinds have a table each.
+        let both = Suite {
+            workloads: vec![suite.workloads[0].clone(), open.clone()],
+            ..suite
         };
-        assert_eq!(closed.check_one_mode(&closed.workloads), Ok(()));
-        assert_eq!(open.check_one_mode(&open.workloads), Ok(()));
-        for refused in [
-            closed.check_one_mode(&open.workloads),
-            open.check_one_mode(&closed.workloads),
-        ] {
-            assert!(refused.unwrap_err().contains("may not share a table"));
-        }
-        let mixed = Suite {
-            workloads: vec![closed.workloads[0].clone(), open.workloads[1].clone()],
-            ..suite()
-        };
-        assert!(mixed.check_one_mode([]).is_err());
+        assert_eq!(both.check_one_mode([&open]), Ok(()));
     }
 
     fn suite() -> Suite {
@@ -342,6 +336,7 @@ mod tests {
             budget_ms: 420_000,
             seed: 7,
             control: Some("thread".into()),
+            control_in_every_block: true,
             counting: vec![],
             base: PlanBase {
                 start: Start::Always,
@@ -362,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_holds_every_target_under_every_workload_and_one_control() {
+    fn a_round_is_one_block_for_each_workload_of_every_target_and_the_control() {
         let pairs = suite().pairs_of_round(1);
         let names: Vec<_> = pairs
             .iter()
@@ -373,19 +368,25 @@ mod tests {
             [
                 "fork light",
                 "thread light",
+                "thread (again) light",
                 "fork steady",
                 "thread steady",
-                "thread (again) light"
+                "thread (again) steady"
             ]
         );
     }
 
     #[test]
-    fn the_control_visits_the_workloads_in_turn() {
-        let visited: Vec<_> = (1..=4)
-            .map(|round| suite().pairs_of_round(round).pop().unwrap().workload)
-            .collect();
-        assert_eq!(visited, ["light", "steady", "light", "steady"]);
+    fn the_control_of_an_older_comparison_visits_the_workloads_in_turn() {
+        let older = Suite {
+            control_in_every_block: false,
+            ..suite()
+        };
+        let visited = |round| -> Vec<String> {
+            let pairs = older.pairs_of_round(round).into_iter();
+            pairs.filter(|pair| pair.control).map(|pair| pair.workload).collect()
+        };
+        assert_eq!([visited(1), visited(2), visited(3)], [["light"], ["steady"], ["light"]]);
     }
 
     #[test]
@@ -394,7 +395,7 @@ mod tests {
         let pairs = suite.pairs_of_round(3);
         assert!(pairs.iter().all(|pair| suite.plan(pair, 3).seed == 10));
         assert_eq!(suite.plan(&pairs[0], 3).repeat_for_ms, 2000);
-        assert_eq!(suite.plan(&pairs[2], 3).repeat_for_ms, 0);
+        assert_eq!(suite.plan(&pairs[3], 3).repeat_for_ms, 0);
     }
 
     #[test]

@@ -128,6 +128,7 @@ pub(crate) fn file(targets: &str, workloads: &str, rounds: u32, budget_s: u64) -
             rounds_max: rounds,
             budget_ms: budget_s * 1000,
             seed: 20_260_131,
+            control_in_every_block: true,
             control: Some("thread".into()),
             counting: vec![],
             base: PlanBase {

@@ -29,6 +29,9 @@ const MOST_BURST_SIZE: u64 = 1_000_000;
 /// See [`Plan::connect_window`]: as many as the shortest accept queue in common use (100, Python's asyncio) takes.
 const CONNECT_WINDOW: u32 = 100;
 
+/// A job of a comparison is repeated with fresh connections until it has been measured for so long.
+const REPEAT_FOR_MS: u64 = 500;
+
 impl Plan {
     /// Checks and completes what was typed.
     ///
@@ -88,7 +91,7 @@ impl PlanBase {
             timeout_ms: 5_000,
             connect_timeout_ms: 5_000,
             source_addresses: Vec::new(),
-            repeat_for_ms: 2_000,
+            repeat_for_ms: REPEAT_FOR_MS,
             connect_window: CONNECT_WINDOW,
         })
     }

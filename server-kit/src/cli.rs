@@ -137,41 +137,28 @@ impl Flags {
 
 const MAX_BUFFER_BYTES: usize = 1 << 30;
 
+/// As loadgen's sizes: `16384`, `16KiB`, `16kB`.
 fn parse_size(text: &str) -> Result<usize, String> {
-    let (number, unit) = split_unit(text);
-    let bytes_per_unit = match unit {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => return Err(format!("unknown unit `{unit}`: write bytes (16384), KiB or MiB")),
-    };
-    let number: usize = number
+    let size: bytesize::ByteSize = text
         .parse()
         .map_err(|_| "write a size like 16384, 16KiB or 1MiB".to_string())?;
-    number
-        .checked_mul(bytes_per_unit)
+    usize::try_from(size.as_u64())
+        .ok()
         .filter(|bytes| (1..=MAX_BUFFER_BYTES).contains(bytes))
-        .ok_or_else(|| "a buffer has 1 byte to 1024MiB".to_string())
+        .ok_or_else(|| "a buffer has 1 byte to 1GiB".to_string())
 }
 
+/// As loadgen's times: `10s`, `500ms`, `20us`, `1m 30s`. Longer than a day is a typing mistake.
 fn parse_time(text: &str) -> Result<Duration, String> {
-    const EXAMPLES: &str = "write a time like 10s, 500ms or 20us";
-    let (number, unit) = split_unit(text);
-    let nanoseconds_per_unit: u64 = match unit {
-        "ns" => 1,
-        "us" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "" if number == "0" => 1,
-        "" => return Err(format!("no unit: {EXAMPLES}")),
-        _ => return Err(format!("unknown unit `{unit}`: {EXAMPLES}")),
-    };
-    let number: u64 = number.parse().map_err(|_| EXAMPLES.to_string())?;
-    let nanoseconds = number.checked_mul(nanoseconds_per_unit);
-    nanoseconds
-        .map(Duration::from_nanos)
-        .ok_or_else(|| "too long".to_string())
+    const LONGEST: Duration = Duration::from_secs(24 * 3600);
+    if text.parse::<f64>().is_ok_and(|number| number != 0.0) {
+        return Err(format!("no unit: write {text}s, {text}ms or {text}us"));
+    }
+    let time = humantime::parse_duration(text).map_err(|_| "write a time like 10s, 500ms or 20us".to_string())?;
+    match time > LONGEST {
+        true => Err("more than 24h".to_string()),
+        false => Ok(time),
+    }
 }
 
 fn parse_positive_time(text: &str) -> Result<Duration, String> {
@@ -179,10 +166,6 @@ fn parse_positive_time(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("must be longer than 0; leave the flag out for never".to_string()),
         time => Ok(time),
     }
-}
-
-fn split_unit(text: &str) -> (&str, &str) {
-    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
 fn parse_cpus(text: &str) -> Result<Cpus, String> {
@@ -261,20 +244,24 @@ mod tests {
         assert_eq!(parse_size("16KiB"), Ok(16384));
         assert_eq!(parse_size("16384"), Ok(16384));
         assert_eq!(parse_size("2MiB"), Ok(2 << 20));
+        assert_eq!(parse_size("16kB"), Ok(16_000));
         assert_eq!(parse_time("20us"), Ok(Duration::from_micros(20)));
         assert_eq!(parse_time("0"), Ok(Duration::ZERO));
         assert_eq!(parse_time("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_time("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_cpus("0,2-3").unwrap().numbers, [0, 2, 3]);
     }
 
     #[test]
     fn a_mistake_names_flag_and_value_and_says_what_to_write() {
         for (flag, value, fix) in [
-            ("--buffer-size", "16KB", "KiB"),
+            ("--buffer-size", "16 cups", "KiB"),
             ("--buffer-size", "0", "1 byte"),
             ("--buffer-size", "99999999999999999999", "16384"),
+            ("--buffer-size", "2GiB", "1GiB"),
             ("--drain-timeout", "10", "10s"),
-            ("--drain-timeout", "5h", "10s"),
+            ("--drain-timeout", "25h", "24h"),
+            ("--drain-timeout", "soon", "10s"),
             ("--idle-timeout", "0s", "leave the flag out"),
             ("--work", "20", "20us"),
             ("--work-source", "localhost", "IP"),

@@ -11,7 +11,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[test]
 fn a_mistake_in_a_flag_ends_with_code_2_and_names_flag_and_value() {
     for (flag, value) in [
-        ("--buffer-size", "16KB"),
+        ("--buffer-size", "16 cups"),
         ("--strategy", "magic"),
         ("--port", "70000"),
         ("--work", "9"),
@@ -88,7 +88,10 @@ fn a_client_that_is_owed_bytes_is_not_idle() {
             writer.write_all(&vec![7; MESSAGE]).unwrap();
         }
     });
-    std::thread::sleep(Duration::from_millis(800)); // four times the limit, as a reader that is slow
+    // Each of them is idle for the limit, one after the other, and all that time the first is owed and sends nothing more.
+    for _ in 0..4 {
+        assert_eq!(connect(&server).read(&mut [0]).unwrap(), 0, "an idle client gets a FIN");
+    }
     let mut echo = vec![0; 4 * MESSAGE];
     client.read_exact(&mut echo).unwrap();
     assert!(echo.iter().all(|&byte| byte == 7));

@@ -3,6 +3,7 @@
 //! Servers take their identity and default port from here; loadgen takes what to start. A new target is one row.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How a server handles many clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +26,58 @@ impl Model {
             Self::Thread => "thread",
             Self::Event => "event",
         }
+    }
+}
+
+/// The kernel interface by which a server learns of clients and moves their bytes. In JSON and in tables the words of
+/// [`IoInterface::as_str`].
+///
+/// More than a label: a row with [`IoInterface::needs_ring`] is held to rule 8 of the echo contract (it holds a ring, or exits
+/// with 69 and the reason; never a silent fall-back), is denied its ring by the tests of its package, and runs in the box that
+/// permits io_uring (`x-ring` of `docker-compose.yml`: another seccomp profile, and a user id of its own, since locked memory
+/// is counted by user).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum IoInterface {
+    /// Calls that wait: `accept`, `read`, `write`.
+    #[serde(rename = "blocking")]
+    Blocking,
+    /// Readiness from poll(2), then calls that do not wait.
+    #[serde(rename = "poll")]
+    Poll,
+    /// Readiness from epoll(7), level- or edge-triggered, then calls that do not wait.
+    #[serde(rename = "epoll")]
+    Epoll,
+    /// The ring accepts, receives and sends.
+    #[serde(rename = "io_uring")]
+    IoUring,
+    /// The ring tells of readiness only; bytes move by calls, as on epoll.
+    #[serde(rename = "io_uring (readiness only)")]
+    IoUringReadiness,
+}
+
+impl IoInterface {
+    /// The words in READY, records and tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocking => "blocking",
+            Self::Poll => "poll",
+            Self::Epoll => "epoll",
+            Self::IoUring => "io_uring",
+            Self::IoUringReadiness => "io_uring (readiness only)",
+        }
+    }
+
+    /// Whether the server cannot run without an io_uring.
+    #[must_use]
+    pub fn needs_ring(self) -> bool {
+        matches!(self, Self::IoUring | Self::IoUringReadiness)
+    }
+}
+
+impl fmt::Display for IoInterface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -54,8 +107,7 @@ pub struct Target {
     pub model: Model,
     /// The library that schedules the clients: `nix`, `std`, `tokio`.
     pub runtime: &'static str,
-    /// The kernel interface that moves the bytes: `blocking`, `epoll`, `io_uring`.
-    pub io_interface: &'static str,
+    pub io_interface: IoInterface,
     /// The cargo package that builds the binary.
     pub package: &'static str,
     /// File name of the binary.
@@ -66,6 +118,9 @@ pub struct Target {
     pub port: u16,
     /// The workers it has unless `--workers` says otherwise.
     pub workers: u32,
+    /// Threads of an event server that serves, with one worker and with two: what `/proc` shows and the row in
+    /// `event-servers/README.md` says. None where clients make the number: a process or a thread each, or a pool.
+    pub threads: Option<[usize; 2]>,
     pub capacity: Capacity,
     pub selection: Selection,
     /// Rules of the echo contract that the model breaks by its nature: `loadgen verify` shows them and does not count
@@ -81,12 +136,13 @@ pub const TARGETS: &[Target] = &[
         name: "fork",
         model: Model::Fork,
         runtime: "nix",
-        io_interface: "blocking",
+        io_interface: IoInterface::Blocking,
         package: "fork-server",
         binary: "fork-server",
         arguments: &["--strategy", "per-connection"],
         port: 8001,
         workers: 1,
+        threads: None,
         capacity: Capacity::Unbounded,
         selection: Selection::Default,
         expected_failures: &[],
@@ -96,12 +152,13 @@ pub const TARGETS: &[Target] = &[
         name: "fork-prefork",
         model: Model::Fork,
         runtime: "nix",
-        io_interface: "blocking",
+        io_interface: IoInterface::Blocking,
         package: "fork-server",
         binary: "fork-server",
         arguments: &["--strategy", "prefork"],
         port: 8014,
         workers: 1,
+        threads: None,
         capacity: Capacity::OnePerWorker,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -111,12 +168,13 @@ pub const TARGETS: &[Target] = &[
         name: "thread",
         model: Model::Thread,
         runtime: "std",
-        io_interface: "blocking",
+        io_interface: IoInterface::Blocking,
         package: "thread-server",
         binary: "thread-server",
         arguments: &["--strategy", "per-connection"],
         port: 8002,
         workers: 1,
+        threads: None,
         capacity: Capacity::Unbounded,
         selection: Selection::Default,
         expected_failures: &[],
@@ -126,12 +184,13 @@ pub const TARGETS: &[Target] = &[
         name: "thread-pool",
         model: Model::Thread,
         runtime: "std",
-        io_interface: "blocking",
+        io_interface: IoInterface::Blocking,
         package: "thread-server",
         binary: "thread-server",
         arguments: &["--strategy", "pool"],
         port: 8015,
         workers: 1,
+        threads: None,
         capacity: Capacity::OnePerWorker,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -141,12 +200,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-tokio",
         model: Model::Event,
         runtime: "tokio",
-        io_interface: "epoll",
+        io_interface: IoInterface::Epoll,
         package: "event-servers",
         binary: "event-tokio",
         arguments: &["--strategy", "auto"],
         port: 8003,
         workers: 1,
+        threads: Some([1, 3]),
         capacity: Capacity::Unbounded,
         selection: Selection::Default,
         expected_failures: &[],
@@ -156,12 +216,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-async-std",
         model: Model::Event,
         runtime: "async-std",
-        io_interface: "epoll",
+        io_interface: IoInterface::Epoll,
         package: "event-servers",
         binary: "event-async-std",
         arguments: &[],
         port: 8004,
         workers: 1,
+        threads: Some([3, 4]),
         capacity: Capacity::Unbounded,
         selection: Selection::Default,
         expected_failures: &[],
@@ -171,12 +232,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-smol",
         model: Model::Event,
         runtime: "smol",
-        io_interface: "epoll",
+        io_interface: IoInterface::Epoll,
         package: "event-servers",
         binary: "event-smol",
         arguments: &[],
         port: 8005,
         workers: 1,
+        threads: Some([2, 3]),
         capacity: Capacity::Unbounded,
         selection: Selection::Default,
         expected_failures: &[],
@@ -186,12 +248,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-glommio",
         model: Model::Event,
         runtime: "glommio",
-        io_interface: "io_uring (readiness only)",
+        io_interface: IoInterface::IoUringReadiness,
         package: "event-servers",
         binary: "event-glommio",
         arguments: &[],
         port: 8006,
         workers: 1,
+        threads: Some([2, 5]),
         capacity: Capacity::Unbounded,
         selection: Selection::Default,
         expected_failures: &[],
@@ -201,12 +264,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-epoll",
         model: Model::Event,
         runtime: "nix",
-        io_interface: "epoll",
+        io_interface: IoInterface::Epoll,
         package: "event-servers",
         binary: "event-epoll",
         arguments: &[],
         port: 8007,
         workers: 1,
+        threads: Some([1, 2]),
         capacity: Capacity::Unbounded,
         selection: Selection::Default,
         expected_failures: &[],
@@ -216,12 +280,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-io-uring",
         model: Model::Event,
         runtime: "io-uring",
-        io_interface: "io_uring",
+        io_interface: IoInterface::IoUring,
         package: "event-servers",
         binary: "event-io-uring",
         arguments: &[],
         port: 8008,
         workers: 1,
+        threads: Some([1, 3]),
         capacity: Capacity::Unbounded,
         selection: Selection::Default,
         expected_failures: &[],
@@ -231,12 +296,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-monoio",
         model: Model::Event,
         runtime: "monoio",
-        io_interface: "io_uring",
+        io_interface: IoInterface::IoUring,
         package: "event-servers",
         binary: "event-monoio",
         arguments: &[],
         port: 8009,
         workers: 1,
+        threads: Some([1, 3]),
         capacity: Capacity::Unbounded,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -246,12 +312,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-compio",
         model: Model::Event,
         runtime: "compio",
-        io_interface: "io_uring",
+        io_interface: IoInterface::IoUring,
         package: "event-servers",
         binary: "event-compio",
         arguments: &[],
         port: 8010,
         workers: 1,
+        threads: Some([1, 3]),
         capacity: Capacity::Unbounded,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -261,12 +328,13 @@ pub const TARGETS: &[Target] = &[
         name: "fork-prefork-lock",
         model: Model::Fork,
         runtime: "nix",
-        io_interface: "blocking",
+        io_interface: IoInterface::Blocking,
         package: "fork-server",
         binary: "fork-server",
         arguments: &["--strategy", "prefork-lock"],
         port: 8016,
         workers: 1,
+        threads: None,
         capacity: Capacity::OnePerWorker,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -276,12 +344,13 @@ pub const TARGETS: &[Target] = &[
         name: "fork-prefork-fdpass",
         model: Model::Fork,
         runtime: "nix",
-        io_interface: "blocking",
+        io_interface: IoInterface::Blocking,
         package: "fork-server",
         binary: "fork-server",
         arguments: &["--strategy", "prefork-fdpass"],
         port: 8017,
         workers: 1,
+        threads: None,
         capacity: Capacity::OnePerWorker,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -291,12 +360,13 @@ pub const TARGETS: &[Target] = &[
         name: "fork-prefork-reuseport",
         model: Model::Fork,
         runtime: "nix",
-        io_interface: "blocking",
+        io_interface: IoInterface::Blocking,
         package: "fork-server",
         binary: "fork-server",
         arguments: &["--strategy", "prefork-reuseport"],
         port: 8018,
         workers: 1,
+        threads: None,
         capacity: Capacity::OnePerWorker,
         selection: Selection::OnRequest,
         expected_failures: &[3],
@@ -306,12 +376,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-poll",
         model: Model::Event,
         runtime: "nix",
-        io_interface: "poll",
+        io_interface: IoInterface::Poll,
         package: "event-servers",
         binary: "event-poll",
         arguments: &[],
         port: 8019,
         workers: 1,
+        threads: Some([1, 2]),
         capacity: Capacity::Unbounded,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -321,12 +392,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-mio",
         model: Model::Event,
         runtime: "mio",
-        io_interface: "epoll",
+        io_interface: IoInterface::Epoll,
         package: "event-servers",
         binary: "event-mio",
         arguments: &[],
         port: 8011,
         workers: 1,
+        threads: Some([1, 3]),
         capacity: Capacity::Unbounded,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -336,12 +408,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-tokio-multi",
         model: Model::Event,
         runtime: "tokio",
-        io_interface: "epoll",
+        io_interface: IoInterface::Epoll,
         package: "event-servers",
         binary: "event-tokio",
         arguments: &["--strategy", "multi-thread"],
         port: 8012,
         workers: 2,
+        threads: Some([2, 3]),
         capacity: Capacity::Unbounded,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -351,12 +424,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-tokio-percore",
         model: Model::Event,
         runtime: "tokio",
-        io_interface: "epoll",
+        io_interface: IoInterface::Epoll,
         package: "event-servers",
         binary: "event-tokio",
         arguments: &["--strategy", "per-core"],
         port: 8013,
         workers: 2,
+        threads: Some([1, 3]),
         capacity: Capacity::Unbounded,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -366,12 +440,13 @@ pub const TARGETS: &[Target] = &[
         name: "event-may",
         model: Model::Event,
         runtime: "may",
-        io_interface: "epoll",
+        io_interface: IoInterface::Epoll,
         package: "event-servers",
         binary: "event-may",
         arguments: &[],
         port: 8022,
         workers: 1,
+        threads: Some([3, 4]),
         capacity: Capacity::Unbounded,
         selection: Selection::OnRequest,
         expected_failures: &[],
@@ -392,9 +467,54 @@ mod tests {
 
     #[test]
     fn names_and_ports_are_unique() {
-        let names: HashSet<_> = TARGETS.iter().map(|target| target.name).collect();
-        let ports: HashSet<_> = TARGETS.iter().map(|target| target.port).collect();
-        assert_eq!((names.len(), ports.len()), (TARGETS.len(), TARGETS.len()));
+        assert_eq!(taken_twice(TARGETS), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_name_or_a_port_that_is_taken_is_told_with_who_has_it() {
+        let row = |name, port| Target {
+            name,
+            port,
+            ..*find("event-mio").unwrap()
+        };
+        let rows = [
+            row("event-a", 1),
+            row("event-b", 2),
+            row("event-c", 1),
+            row("event-b", 3),
+        ];
+        assert_eq!(
+            taken_twice(&rows),
+            [
+                "event-c: port 1 is event-a's; take another one, such as 4",
+                "event-b: there is a row of that name already",
+            ]
+        );
+    }
+
+    /// What the later of two rows has to change, a sentence each.
+    fn taken_twice(rows: &[Target]) -> Vec<String> {
+        let free = rows.iter().map(|row| row.port).max().unwrap_or(0) + 1;
+        let of_row = |(place, row): (usize, &Target)| {
+            let before = &rows[..place];
+            let name = before.iter().find(|other| other.name == row.name);
+            let port = before.iter().find(|other| other.port == row.port);
+            let name = name.map(|_| format!("{}: there is a row of that name already", row.name));
+            let port = port.map(|other| {
+                let (name, port, owner) = (row.name, row.port, other.name);
+                format!("{name}: port {port} is {owner}'s; take another one, such as {free}")
+            });
+            name.into_iter().chain(port)
+        };
+        rows.iter().enumerate().flat_map(of_row).collect()
+    }
+
+    #[test]
+    fn an_io_interface_is_told_in_the_same_words_everywhere() {
+        for target in TARGETS {
+            let told = serde_json::to_value(target.io_interface).unwrap();
+            assert_eq!(told, target.io_interface.to_string());
+        }
     }
 
     #[test]

@@ -15,8 +15,8 @@
 //! 7. **Equal terms.** The same socket options everywhere, and READY says what the process really uses.
 //! 8. **No silent fall-back.** io_uring not permitted is a named error and exit code 69, never an epoll run.
 //!
-//! [`conformance`] turns these into black-box checks. This crate uses the standard library and serde only: it
-//! opens plain sockets for the checks and starts no process (a [`conformance::Launcher`] does that).
+//! [`conformance`] turns these into black-box checks. This crate uses the standard library, serde and serde_json and nothing
+//! else: it opens plain sockets for the checks and starts no process (a [`conformance::Launcher`] does that).
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

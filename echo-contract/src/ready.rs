@@ -1,6 +1,6 @@
 //! READY: the first stdout line of a server, printed once the socket listens and every worker can accept.
 
-use crate::catalog::Model;
+use crate::catalog::{IoInterface, Model};
 use serde::{Deserialize, Serialize};
 
 /// What the process really uses; nothing is chosen silently.
@@ -21,8 +21,8 @@ pub struct Ready {
     pub runtime: String,
     /// Its version from the lock file, or the compiler's for `std`.
     pub runtime_version: String,
-    /// The kernel interface in use: `blocking`, `epoll`, `io_uring`.
-    pub io_interface: String,
+    /// The kernel interface in use.
+    pub io_interface: IoInterface,
     /// How connections reach workers: `shared listener`, `listener per worker (SO_REUSEPORT)`.
     pub accept_model: String,
     /// Worker processes or threads asked for with `--workers`; a per-client model has one acceptor.
@@ -102,7 +102,7 @@ mod tests {
             model: Model::Event,
             runtime: "tokio".into(),
             runtime_version: "1.54.1".into(),
-            io_interface: "epoll".into(),
+            io_interface: IoInterface::Epoll,
             accept_model: "shared listener".into(),
             workers: 1,
             buffer_bytes: 16384,

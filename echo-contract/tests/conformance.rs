@@ -2,6 +2,7 @@
 
 mod model_server;
 
+use echo_contract::catalog::IoInterface;
 use echo_contract::conformance::{Finding, Outcome, Profile, Subject, checks, passed, verify, verify_selected};
 use model_server::{ModelLauncher, ModelServer, Options, Vice};
 use std::collections::BTreeSet;
@@ -197,6 +198,17 @@ const WORK: &str = "--work 5ms burns 5 ms of CPU for each read";
 const WORK_SOURCE: &str = "--work-source 127.0.0.2 burns nothing for a client from 127.0.0.1";
 const RING: &str = "a server that is to use io_uring holds a ring";
 
+/// Whoever spoils the exit or STATS fails wherever a server is asked to stop once.
+const EVERY_ORDERLY_STOP: &[&str] = &[
+    STOP_ALONE,
+    EXACT,
+    TERM_STREAMING,
+    INT_STREAMING,
+    TERM_IDLE,
+    NOBODY_NEW,
+    DRAIN_TIMEOUT,
+];
+
 const BROKEN_ON_SOCKETS: &[Broken] = &[
     Broken {
         may_fail: &[RESETS],
@@ -304,58 +316,14 @@ const BROKEN_IN_A_PROCESS: &[Broken] = &[
     broken(Vice::RefusesWhenFull, 4..=4, &[AT_REST, ROOM_AGAIN]),
     broken(Vice::ForgetsWhoWaits, 4..=4, &[ROOM_AGAIN]),
     broken(Vice::LeaksADescriptorOnVanished, 4..=4, &[VANISHING]),
-    broken(
-        Vice::ExitsWithOne,
-        5..=5,
-        &[
-            STOP_ALONE,
-            EXACT,
-            TERM_STREAMING,
-            INT_STREAMING,
-            TERM_IDLE,
-            NOBODY_NEW,
-            DRAIN_TIMEOUT,
-        ],
-    ),
-    broken(
-        Vice::PrintsNoStats,
-        5..=5,
-        &[
-            STOP_ALONE,
-            EXACT,
-            TERM_STREAMING,
-            INT_STREAMING,
-            TERM_IDLE,
-            NOBODY_NEW,
-            DRAIN_TIMEOUT,
-        ],
-    ),
+    broken(Vice::ExitsWithOne, 5..=5, EVERY_ORDERLY_STOP),
+    broken(Vice::PrintsNoStats, 5..=5, EVERY_ORDERLY_STOP),
     broken(
         Vice::LiesInStats(|stats| stats.bytes_out += 1),
         5..=5,
-        &[
-            STOP_ALONE,
-            EXACT,
-            TERM_STREAMING,
-            INT_STREAMING,
-            TERM_IDLE,
-            NOBODY_NEW,
-            DRAIN_TIMEOUT,
-        ],
+        EVERY_ORDERLY_STOP,
     ),
-    broken(
-        Vice::LiesInStats(|stats| stats.closed += 1),
-        5..=5,
-        &[
-            STOP_ALONE,
-            EXACT,
-            TERM_STREAMING,
-            INT_STREAMING,
-            TERM_IDLE,
-            NOBODY_NEW,
-            DRAIN_TIMEOUT,
-        ],
-    ),
+    broken(Vice::LiesInStats(|stats| stats.closed += 1), 5..=5, EVERY_ORDERLY_STOP),
     broken(
         Vice::LiesInStats(|stats| {
             stats.bytes_in += 7;
@@ -422,7 +390,7 @@ const BROKEN_IN_A_PROCESS: &[Broken] = &[
         &[WORK_SOURCE],
     ),
     broken(
-        Vice::LiesInReady(|ready| ready.io_interface = "io_uring".into()),
+        Vice::LiesInReady(|ready| ready.io_interface = IoInterface::IoUring),
         8..=8,
         &[RING],
     ),

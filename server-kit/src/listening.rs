@@ -131,7 +131,7 @@ impl Server {
             model: settings.target.model,
             runtime: settings.target.runtime.into(),
             runtime_version: self.inner().runtime_version.into(),
-            io_interface: settings.target.io_interface.into(),
+            io_interface: settings.target.io_interface,
             accept_model: (*accept_model).into(),
             workers: u32::try_from(workers).unwrap_or(u32::MAX),
             buffer_bytes: settings.buffer_bytes as u64,

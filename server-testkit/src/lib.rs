@@ -3,6 +3,7 @@
 //! A dev-dependency of the server packages and of nothing that is shipped. Whatever a test does, dropping a
 //! [`RunningServer`] ends what it started.
 
+mod contract;
 mod splits;
 
 use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal};
@@ -23,6 +24,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+pub use contract::{every_target_of_a_binary_keeps_the_echo_contract, keeps_the_echo_contract};
 pub use splits::payloads_come_back_however_they_are_cut;
 
 /// Far more than a server needs, on a machine that does much else.

@@ -1,7 +1,7 @@
 //! Rule 8: who says io_uring uses io_uring.
 //!
 //! That a denied io_uring ends in a named error and exit code 69 cannot be shown from outside on a system that
-//! permits it; `event-servers/tests/ring.rs` denies it to each ring server.
+//! permits it; `event-servers/tests/backends/ring.rs` denies it to each ring server.
 
 use super::fault::{Fault, PASSED, Verdict, ensure};
 use super::server::Server;
@@ -15,13 +15,10 @@ pub(super) const CHECKS: &[Check] = &[Check {
     make: holds_a_ring,
 }];
 
-/// glommio's interface has a remark behind it.
-const IO_URING: &str = "io_uring";
-
 fn holds_a_ring(server: &mut Server) -> Verdict {
     let ready = server.ready()?;
-    let promised = catalog::find(&ready.target).is_some_and(|target| target.io_interface.starts_with(IO_URING));
-    let told = ready.io_interface.starts_with(IO_URING);
+    let promised = catalog::find(&ready.target).is_some_and(|target| target.io_interface.needs_ring());
+    let told = ready.io_interface.needs_ring();
     if !promised && !told {
         return Err(Fault::NotChecked("not an io_uring target".into()));
     }

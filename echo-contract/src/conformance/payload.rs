@@ -182,12 +182,13 @@ mod tests {
         assert!(text.contains("these belong to offset 101: 1 B are missing"), "{text}");
 
         let mut doubled = bytes(3, 100, 64);
-        doubled.insert(0, 0);
-        let text = Payload::of(3).mismatch(100, &doubled[1..]);
-        assert_eq!(text, None);
-        let extra = bytes(3, 99, 64);
-        let text = Payload::of(3).mismatch(100, &extra).unwrap();
-        assert!(text.contains("1 B came twice or are extra"), "{text}");
+        doubled.insert(11, doubled[10]);
+        let text = Payload::of(3).mismatch(100, &doubled).unwrap();
+        assert!(
+            text.starts_with("connection 3, offset 111: ")
+                && text.contains("these belong to offset 110: 1 B came twice or are extra"),
+            "{text}"
+        );
 
         let foreign = bytes(9, 100, 64);
         let text = Payload::of(3).mismatch(100, &foreign).unwrap();

@@ -66,7 +66,6 @@ fn ready_names_the_process(server: &mut Server) -> Verdict {
         ("target", &ready.target),
         ("runtime", &ready.runtime),
         ("runtime_version", &ready.runtime_version),
-        ("io_interface", &ready.io_interface),
         ("accept_model", &ready.accept_model),
     ];
     for (field, text) in texts {
@@ -76,7 +75,7 @@ fn ready_names_the_process(server: &mut Server) -> Verdict {
     if let Some(target) = catalog::find(&ready.target) {
         tells("model", ready.model, target.model)?;
         tells("runtime", ready.runtime.as_str(), target.runtime)?;
-        tells("io_interface", ready.io_interface.as_str(), target.io_interface)?;
+        tells("io_interface", ready.io_interface, target.io_interface)?;
     }
     Ok(Some(format!(
         "{} {}, {}",

@@ -2,7 +2,7 @@
 
 use super::connection::{Connections, KILLED};
 use super::{ModelServer, Options, POLL, Vice};
-use echo_contract::catalog::Model;
+use echo_contract::catalog::{IoInterface, Model};
 use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal};
 use echo_contract::ready::Ready;
 use std::io;
@@ -155,7 +155,7 @@ fn defaults() -> Ready {
         model: Model::Thread,
         runtime: "std".into(),
         runtime_version: "1.95.0".into(),
-        io_interface: "blocking".into(),
+        io_interface: IoInterface::Blocking,
         accept_model: "shared listener".into(),
         workers: 1,
         buffer_bytes: 16 * 1024,

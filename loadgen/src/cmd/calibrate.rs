@@ -15,7 +15,7 @@ use crate::record::Machine;
 use crate::report::scorecard;
 use crate::subject::TRUTH_VERB;
 use clap::{Args, ValueEnum};
-use echo_contract::catalog::Model;
+use echo_contract::catalog::{IoInterface, Model};
 use echo_contract::ready::Ready;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -150,7 +150,7 @@ fn ready(address: String, cpus: &[usize]) -> Ready {
         model: Model::Event,
         runtime: "loadgen".into(),
         runtime_version: env!("CARGO_PKG_VERSION").into(),
-        io_interface: "epoll".into(),
+        io_interface: IoInterface::Epoll,
         accept_model: "shared listener".into(),
         workers: 1,
         buffer_bytes: truth_server::BUFFER_BYTES as u64,

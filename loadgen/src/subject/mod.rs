@@ -403,7 +403,7 @@ fn start(request: &Request<'_>, row: &'static catalog::Target) -> Result<Server,
             model: Some(ready.model.as_str().into()),
             runtime: Some(ready.runtime.clone()),
             runtime_version: Some(ready.runtime_version.clone()),
-            io_interface: Some(ready.io_interface.clone()),
+            io_interface: Some(ready.io_interface.to_string()),
             accept_model: Some(ready.accept_model.clone()),
             workers: Some(ready.workers),
             address: address.to_string(),
@@ -470,7 +470,7 @@ fn attach(
             model: row.map(|row| row.model.as_str().into()),
             runtime: row.map(|row| row.runtime.into()),
             runtime_version: None,
-            io_interface: row.map(|row| row.io_interface.into()),
+            io_interface: row.map(|row| row.io_interface.to_string()),
             accept_model: None,
             workers: row
                 .filter(|row| row.capacity == catalog::Capacity::OnePerWorker)

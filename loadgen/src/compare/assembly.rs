@@ -91,6 +91,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Measurement {
         server_cost: server_cost(&parts),
         loadgen_cost: loadgen_cost(&parts),
         network: parts.network,
+        cpu_distance: None,
         hiccup: Some({
             let hiccups = readings.hiccups.clone().unwrap_or_default();
             hiccups.hiccup(readings.hiccup_method.clone())
@@ -199,6 +200,7 @@ pub(super) fn not_measured(plan: &Plan, context: &Context<'_>, why: &str) -> Mea
         server_cost: ServerCost::default(),
         loadgen_cost: LoadgenCost::default(),
         network: None,
+        cpu_distance: None,
         hiccup: None,
         steady: None,
         limiter: "unknown".to_string(),

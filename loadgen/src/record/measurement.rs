@@ -3,7 +3,7 @@
 //! Field names are stable: scripts rely on them. Times end in their unit. A figure that could not be had is null,
 //! and the reason stands beside it (`memory_method`, `cpu_method`, `notes`); it is never a guess. This file holds data only.
 
-use super::Plan;
+use super::{Figure, Gate, Plan};
 use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
 use schemars::JsonSchema;
@@ -60,6 +60,9 @@ pub struct Measurement {
     /// cannot be read.
     #[serde(default)]
     pub network: Option<Network>,
+    /// How far the CPUs of server and loadgen were from each other; null where it was not measured.
+    #[serde(default)]
+    pub cpu_distance: Option<CpuDistance>,
     /// This machine's own share of every latency; null in records that do not know it.
     #[serde(default)]
     pub hiccup: Option<Hiccup>,
@@ -221,12 +224,49 @@ pub struct Environment {
 /// A gate that the trial did not pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
-    /// Short stable name of the gate: `foreign_load`, `run_queue_delay`, `connections`, `corrupted` ...
-    pub gate: String,
+    /// Short stable name of the gate: `foreign_load`, `run_queue_delay`, `connections`, `payload` ...
+    #[schemars(with = "String")]
+    pub gate: Gate,
     pub observed: f64,
     pub limit: f64,
     /// One sentence: what was seen, the limit, what to do.
     pub text: String,
+    /// The figures that it takes away; empty in records before 1.2.0, where the gate's name tells.
+    #[serde(default)]
+    pub voids: Vec<Figure>,
+}
+
+impl Reason {
+    #[must_use]
+    pub fn new(gate: impl Into<Gate>, observed: f64, limit: f64, text: impl Into<String>) -> Self {
+        let gate = gate.into();
+        Self {
+            voids: gate.voids().to_vec(),
+            gate,
+            observed,
+            limit,
+            text: text.into(),
+        }
+    }
+
+    /// Whether it takes this figure away.
+    #[must_use]
+    pub fn voids(&self, figure: Figure) -> bool {
+        let voids = if self.voids.is_empty() {
+            self.gate.voids()
+        } else {
+            &self.voids
+        };
+        voids.contains(&figure)
+    }
+}
+
+impl Measurement {
+    /// Whether the trial's figures of this kind may be used.
+    #[must_use]
+    pub fn stands(&self, figure: Figure) -> bool {
+        self.complete && !self.reasons.iter().any(|reason| reason.voids(figure))
+    }
 }
 
 /// Messages planned in the measured phase, by how they ended. `planned = sent + dropped`;
@@ -499,6 +539,24 @@ impl Hiccup {
     pub const LATE_NS: u64 = 1_000_000;
     /// Fewest wake-ups of which a share is told.
     pub const AT_LEAST: u64 = 1000;
+}
+
+/// Round trip of one cache line between a CPU of the server and one of loadgen, the largest over the pairs in use. A
+/// virtual machine's CPUs move, and nothing else shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CpuDistance {
+    /// Before the server was started, in nanoseconds.
+    pub before_ns: f64,
+    /// After it was stopped.
+    pub after_ns: f64,
+}
+
+impl CpuDistance {
+    /// The larger of both, in nanoseconds.
+    #[must_use]
+    pub fn ns(&self) -> f64 {
+        self.before_ns.max(self.after_ns)
+    }
 }
 
 /// TCP counters of /proc/net/netstat and /proc/net/snmp, or their growth.

@@ -1,10 +1,12 @@
 //! The data that everything else is about: what is to be done ([`Plan`], [`Workload`]), what was measured
 //! ([`Measurement`] and its parts), and what the machine offers ([`Machine`]). Nothing here does anything.
 
+mod gate;
 mod machine;
 mod measurement;
 mod plan;
 
+pub use gate::{Figure, Gate, Name as GateName};
 pub use machine::Machine;
 pub use measurement::*;
 pub use plan::*;

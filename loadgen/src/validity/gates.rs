@@ -4,7 +4,7 @@
 
 use super::invariants;
 use crate::record::Arrivals;
-use crate::record::{Latency, Measurement, Origin, Reason, SteadyClass};
+use crate::record::{GateName, Latency, Measurement, Origin, Reason, SteadyClass};
 use crate::workload::pool;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
@@ -78,18 +78,13 @@ struct Gates {
 
 impl Gates {
     /// A figure that could not be had passes.
-    fn limit(&mut self, gate: &str, observed: Option<f64>, limit: f64, text: impl FnOnce(f64) -> String) {
+    fn limit(&mut self, gate: GateName, observed: Option<f64>, limit: f64, text: impl FnOnce(f64) -> String) {
         if let Some(observed) = observed.filter(|&observed| observed > limit) {
-            self.reasons.push(Reason {
-                gate: gate.to_string(),
-                observed,
-                limit,
-                text: text(observed),
-            });
+            self.reasons.push(Reason::new(gate, observed, limit, text(observed)));
         }
     }
 
-    fn none_of(&mut self, gate: &str, observed: u64, text: impl FnOnce(u64) -> String) {
+    fn none_of(&mut self, gate: GateName, observed: u64, text: impl FnOnce(u64) -> String) {
         self.limit(gate, Some(as_figure(observed)), 0.0, |_| text(observed));
     }
 }
@@ -97,14 +92,14 @@ impl Gates {
 /// Was the workload done as it was asked for?
 fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gates) {
     let (counts, connections) = (&measurement.counts, &measurement.connections);
-    gates.none_of("incomplete", u64::from(!measurement.complete), |_| {
+    gates.none_of(GateName::Incomplete, u64::from(!measurement.complete), |_| {
         format!(
             "the trial did not run to its end: {}",
             measurement.incomplete_reason.as_deref().unwrap_or("unknown")
         )
     });
     gates.none_of(
-        "connections",
+        GateName::Connections,
         connections.asked.saturating_sub(connections.reached),
         |_| {
             format!(
@@ -114,7 +109,7 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
         },
     );
     gates.none_of(
-        "payload",
+        GateName::Payload,
         counts.corrupted + u64::from(evidence.surplus_bytes > 0),
         |_| {
             format!(
@@ -123,13 +118,13 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
             )
         },
     );
-    gates.none_of("local_failures", evidence.local_failures, |observed| {
+    gates.none_of(GateName::LocalFailures, evidence.local_failures, |observed| {
         format!(
             "{observed} connections failed on this machine's own limits (source ports, descriptors): use fewer clients or \
              more --source-addresses"
         )
     });
-    gates.none_of("dropped", counts.dropped, |observed| {
+    gates.none_of(GateName::Dropped, counts.dropped, |observed| {
         format!(
             "{observed} planned messages were never sent: all connections were busy until the end: use more --clients, or a \
              lower --rate"
@@ -142,17 +137,17 @@ fn network(measurement: &Measurement, gates: &mut Gates) {
     let Some(network) = &measurement.network else {
         return;
     };
-    gates.none_of("listen_overflows", network.listen_drops, |observed| {
+    gates.none_of(GateName::ListenOverflows, network.listen_drops, |observed| {
         format!(
             "the kernel dropped {observed} connection attempts at a full accept queue; each waits a second for its \
              retry: raise the server's backlog and net.core.somaxconn"
         )
     });
-    gates.none_of("backlog_drops", network.backlog_drops, |observed| {
+    gates.none_of(GateName::BacklogDrops, network.backlog_drops, |observed| {
         format!("the kernel dropped {observed} TCP segments because a socket's backlog was full")
     });
     // A timer that runs out sends a segment again, so both tell of the same loss.
-    gates.none_of("retransmits", network.retransmits.max(network.timeouts), |_| {
+    gates.none_of(GateName::Retransmits, network.retransmits.max(network.timeouts), |_| {
         format!(
             "{} TCP segments were sent again on this machine and {} timers ran out: the network lost data or was too busy",
             network.retransmits, network.timeouts
@@ -164,20 +159,20 @@ fn network(measurement: &Measurement, gates: &mut Gates) {
 fn load(measurement: &Measurement, gates: &mut Gates) {
     let cost = &measurement.loadgen_cost;
     let hiccups = measurement.hiccup.as_ref().and_then(|hiccup| hiccup.beyond_1ms_percent);
-    gates.limit("hiccup", hiccups, HICCUPS_PERCENT, |observed| {
+    gates.limit(GateName::Hiccup, hiccups, HICCUPS_PERCENT, |observed| {
         format!(
             "of an idle thread's wake-ups {observed:.2} % came more than 1 ms late (limit {HICCUPS_PERCENT} %): this machine \
              stalls by itself, run again on a quieter one"
         )
     });
     match cost.foreign_cpu_percent_max {
-        Some(foreign) => gates.limit("foreign_load", Some(foreign), FOREIGN_CPU_PERCENT, |observed| {
+        Some(foreign) => gates.limit(GateName::ForeignLoad, Some(foreign), FOREIGN_CPU_PERCENT, |observed| {
             format!(
                 "other programs used {observed:.1} % of a CPU (limit {FOREIGN_CPU_PERCENT} %): close them, run again"
             )
         }),
         None => gates.limit(
-            "foreign_load",
+            GateName::ForeignLoad,
             cost.cpu_pressure_percent.filter(|_| is_uncrowded(measurement)),
             PRESSURE_PERCENT,
             |observed| {
@@ -189,12 +184,17 @@ fn load(measurement: &Measurement, gates: &mut Gates) {
         ),
     }
     let limit = run_queue_delay_limit(measurement);
-    gates.limit("run_queue_delay", cost.run_queue_delay_percent_max, limit, |observed| {
-        format!(
-            "a loadgen thread waited {observed:.1} % of the time for its CPU (limit {limit} %): \
+    gates.limit(
+        GateName::RunQueueDelay,
+        cost.run_queue_delay_percent_max,
+        limit,
+        |observed| {
+            format!(
+                "a loadgen thread waited {observed:.1} % of the time for its CPU (limit {limit} %): \
                  give loadgen CPUs of its own (--pin), run again"
-        )
-    });
+            )
+        },
+    );
 }
 
 /// Whether none of the trial's own threads has to wait for another of them, as far as that is known.
@@ -213,7 +213,7 @@ fn sending(measurement: &Measurement, gates: &mut Gates) {
         return;
     }
     gates.limit(
-        "headroom",
+        GateName::Headroom,
         Some(measurement.loadgen_cost.cpu_percent_max),
         CLIENT_BOUND_PERCENT,
         |observed| {
@@ -228,7 +228,7 @@ fn sending(measurement: &Measurement, gates: &mut Gates) {
         .filter(|(_, response, lag)| is_too_late(*response, *lag) && *lag > SEND_LAG_NS);
     let worst = late.max_by(|a, b| share(a.1, a.2).total_cmp(&share(b.1, b.2)));
     if let Some((name, response, lag)) = worst {
-        gates.limit("send_lag", Some(share(response, lag)), SEND_LAG_SHARE, |observed| {
+        gates.limit(GateName::SendLag, Some(share(response, lag)), SEND_LAG_SHARE, |observed| {
             format!(
                 "messages left late: the {name} of the send lag, {:.1} ms, is {:.0} % of the {name} of the response time \
                  (limit {:.0} %): the response times are partly loadgen's",
@@ -261,7 +261,7 @@ fn arrivals(measurement: &Measurement, gates: &mut Gates) {
     if by_chance < ARRIVALS_P {
         let dispersion = statistic / (windows - 1.0);
         // The gate is a floor; reasons tell what is above a limit, so the evenness is told.
-        gates.limit("arrivals", Some(1.0 - dispersion), 0.0, |_| {
+        gates.limit(GateName::Arrivals, Some(1.0 - dispersion), 0.0, |_| {
             format!(
                 "messages of a Poisson plan left too evenly: the variance of their number in 0.1 s is {dispersion:.2} times \
                  the mean, where 1 was planned (probability by chance {by_chance:.0e})"
@@ -318,7 +318,7 @@ fn constancy(measurement: &Measurement, evidence: &Evidence, gates: &mut Gates) 
         .iter()
         .map(|window| window.length_s)
         .fold(0.0, f64::max);
-    gates.limit("window_gap", Some(longest), WINDOW_S, |observed| {
+    gates.limit(GateName::WindowGap, Some(longest), WINDOW_S, |observed| {
         format!(
             "loadgen itself stood still: a window of 0.1 s took {observed:.2} s (limit {WINDOW_S} s); was it stopped, or the \
              machine suspended?"
@@ -327,7 +327,7 @@ fn constancy(measurement: &Measurement, evidence: &Evidence, gates: &mut Gates) 
     if let Some(steady) = &measurement.steady
         && matches!(steady.class, SteadyClass::Slowdown | SteadyClass::None)
     {
-        gates.limit("steady_state", Some(1.0), 0.0, |_| {
+        gates.limit(GateName::SteadyState, Some(1.0), 0.0, |_| {
             let trend = format!("{:+.0} % over the measured phase", steady.trend_percent);
             match steady.class {
                 SteadyClass::Slowdown => format!(
@@ -339,12 +339,16 @@ fn constancy(measurement: &Measurement, evidence: &Evidence, gates: &mut Gates) 
             }
         });
     }
-    gates.none_of("environment_changed", evidence.environment_changes.len() as u64, |_| {
-        format!(
-            "settings of the machine changed: {}",
-            evidence.environment_changes.join("; ")
-        )
-    });
+    gates.none_of(
+        GateName::EnvironmentChanged,
+        evidence.environment_changes.len() as u64,
+        |_| {
+            format!(
+                "settings of the machine changed: {}",
+                evidence.environment_changes.join("; ")
+            )
+        },
+    );
 }
 
 fn is_open_loop(measurement: &Measurement) -> bool {
@@ -366,12 +370,9 @@ pub fn judge_plan(measurement: &mut Measurement, plan_hash: &str) {
             short(plan_hash)
         );
         measurement.valid = false;
-        measurement.reasons.push(Reason {
-            gate: "plan_hash".to_string(),
-            observed: 1.0,
-            limit: 0.0,
-            text,
-        });
+        measurement
+            .reasons
+            .push(Reason::new(GateName::PlanHash, 1.0, 0.0, text));
     }
 }
 
@@ -379,18 +380,10 @@ fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
-/// Gate of a trial that was not begun because the target cannot do this workload; it is not tried again.
-const NOT_TO_BE_MEASURED: &str = "not_measured";
-
 /// Why a trial was not begun.
 #[must_use]
 pub fn not_to_be_measured(why: &str) -> Reason {
-    Reason {
-        gate: NOT_TO_BE_MEASURED.to_string(),
-        observed: 1.0,
-        limit: 0.0,
-        text: why.to_string(),
-    }
+    Reason::new(GateName::NotMeasured, 1.0, 0.0, why)
 }
 
 /// Whether the record is that of [`not_to_be_measured`].
@@ -399,7 +392,7 @@ pub fn was_not_to_be_measured(measurement: &Measurement) -> bool {
     measurement
         .reasons
         .iter()
-        .any(|reason| reason.gate == NOT_TO_BE_MEASURED)
+        .any(|reason| reason.gate == GateName::NotMeasured)
 }
 
 /// CPUs that the server may run on, where that is known.

@@ -1,10 +1,10 @@
 //! What must hold in every record, whatever the server did. A violation is a fault of loadgen (or of what a server of
 //! this project says about itself), never a property of the server: loadgen then exits 1 with the numbers. Pure.
 
-use crate::record::{Measurement, Reason};
+use crate::record::{GateName, Measurement, Reason};
 
 /// Name of the gate.
-pub const GATE: &str = "conservation";
+pub const GATE: GateName = GateName::Conservation;
 /// How far the two sides of Little's law may part, as a share.
 const LITTLE_SHARE: f64 = 0.01;
 /// Messages from which on Little's law is assessed: what is under way at both ends of the phase must not matter.
@@ -135,12 +135,12 @@ fn little(measurement: &Measurement) -> Option<Reason> {
 }
 
 fn reason(observed: f64, text: String) -> Reason {
-    Reason {
-        gate: GATE.to_string(),
+    Reason::new(
+        GATE,
         observed,
-        limit: 0.0,
-        text: format!("{text}: a fault of loadgen or of the server's STATS, please report it"),
-    }
+        0.0,
+        format!("{text}: a fault of loadgen or of the server's STATS, please report it"),
+    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]

@@ -308,12 +308,12 @@ fn one_server_under_two_generators_costs_once_and_two_servers_twice() {
 fn what_makes_one_record_unbelievable_makes_the_merged_one_so() {
     let busy = changed(2, |record| {
         record.valid = false;
-        record.reasons = vec![loadgen::record::Reason {
-            gate: "foreign_load".into(),
-            observed: 9.0,
-            limit: 3.0,
-            text: "others were busy".into(),
-        }];
+        record.reasons = vec![loadgen::record::Reason::new(
+            "foreign_load",
+            9.0,
+            3.0,
+            "others were busy",
+        )];
     });
     let merged = merge(vec![changed(1, |_| {}), busy], &[]).unwrap();
     assert!(!merged.valid);

@@ -270,18 +270,13 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
         incomplete_reason: (!complete).then(|| "the server died: killed by signal 9 after 1.2 s".into()),
         valid,
         reasons: match fault {
-            Fault::ForeignLoad => vec![Reason {
-                gate: "foreign_load".into(),
-                observed: 14.0,
-                limit: 3.0,
-                text: "other programs used 14 % of cpu 0 (limit 3 %): close them, run again".into(),
-            }],
-            Fault::Corrupted => vec![Reason {
-                gate: "corrupted".into(),
-                observed: 2.0,
-                limit: 0.0,
-                text: "2 echoes came back corrupted".into(),
-            }],
+            Fault::ForeignLoad => vec![Reason::new(
+                "foreign_load",
+                14.0,
+                3.0,
+                "other programs used 14 % of cpu 0 (limit 3 %): close them, run again",
+            )],
+            Fault::Corrupted => vec![Reason::new("corrupted", 2.0, 0.0, "2 echoes came back corrupted")],
             _ => vec![],
         },
         notes: vec![],
@@ -334,6 +329,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
         fairness_jain: Some(0.998),
         server_cost: cost,
         network: None,
+        cpu_distance: None,
         hiccup: None,
         steady: None,
         littles_law: None,

@@ -9,7 +9,7 @@ mod sums;
 use self::facts::Facts;
 use self::spans::Spans;
 use self::sums::Distributions;
-use crate::record::{FirstFailure, Generator, Measurement, Reason, SCHEMA_VERSION, Throughput};
+use crate::record::{FirstFailure, GateName, Generator, Measurement, Reason, SCHEMA_VERSION, Throughput};
 use crate::units::count_f64;
 use std::collections::BTreeSet;
 
@@ -86,6 +86,7 @@ fn added(parts: &[Part], spans: &Spans, histograms: &Distributions) -> Measureme
         server_cost: sums::server_cost(parts),
         loadgen_cost: sums::loadgen_cost(),
         network: sums::network(parts),
+        cpu_distance: None, // Several machines have no distance of their own.
         hiccup: histograms.hiccups(parts),
         steady: facts::steady(parts),
         limiter: same(parts, |record| record.limiter.clone()).unwrap_or_else(|| "unknown".to_string()),
@@ -211,19 +212,14 @@ fn reasons(parts: &[Part], merged: &Measurement, spans: &Spans, lost: &[String])
             });
         }
     }
-    let mut gate = |gate: &str, fails: bool, observed: f64, limit: f64, text: String| {
+    let mut gate = |gate: GateName, fails: bool, observed: f64, limit: f64, text: String| {
         if fails {
-            reasons.push(Reason {
-                gate: gate.to_string(),
-                observed,
-                limit,
-                text,
-            });
+            reasons.push(Reason::new(gate, observed, limit, text));
         }
     };
     let connections = &merged.connections;
     gate(
-        "connections",
+        GateName::Connections,
         connections.reached < connections.asked,
         count_f64(connections.asked.saturating_sub(connections.reached)),
         0.0,
@@ -233,7 +229,7 @@ fn reasons(parts: &[Part], merged: &Measurement, spans: &Spans, lost: &[String])
         ),
     );
     gate(
-        "lost_generators",
+        GateName::LostGenerators,
         !lost.is_empty(),
         count_f64(lost.len() as u64),
         0.0,
@@ -246,7 +242,7 @@ fn reasons(parts: &[Part], merged: &Measurement, spans: &Spans, lost: &[String])
     );
     let overlap = spans.overlap();
     gate(
-        "overlap",
+        GateName::Overlap,
         overlap < OVERLAP && spans.0.iter().any(Option::is_some),
         overlap * 100.0,
         OVERLAP * 100.0,

@@ -452,6 +452,22 @@ pub const TARGETS: &[Target] = &[
         expected_failures: &[],
         about: "may: one stackful coroutine per client on epoll",
     },
+    Target {
+        name: "event-tokio-uring",
+        model: Model::Event,
+        runtime: "tokio-uring",
+        io_interface: IoInterface::IoUring,
+        package: "event-servers",
+        binary: "event-tokio-uring",
+        arguments: &[],
+        port: 8023,
+        workers: 1,
+        threads: Some([1, 3]),
+        capacity: Capacity::Unbounded,
+        selection: Selection::OnRequest,
+        expected_failures: &[],
+        about: "tokio-uring, dormant: one task per client on io_uring, its ring watched by epoll",
+    },
 ];
 
 /// The target with this name.

@@ -17,6 +17,7 @@ mod exposure;
 mod fault;
 mod half_close;
 mod isolation;
+mod limits;
 mod no_fallback;
 mod payload;
 mod server;
@@ -247,6 +248,11 @@ pub trait Launcher {
     /// # Errors
     /// When the server cannot be started or does not print READY in time; the text carries its stderr.
     fn launch(&self, launch: &Launch) -> io::Result<Box<dyn Process>>;
+
+    /// Whether it can give a server these surroundings; checks that need others are not made.
+    fn offers(&self, surroundings: Surroundings) -> bool {
+        surroundings == Surroundings::Ordinary
+    }
 }
 
 /// How a server is to be started, beside the arguments that make it the target.
@@ -256,6 +262,19 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// RLIMIT_NOFILE, soft and hard; none leaves the limit alone.
     pub nofile: Option<u64>,
+    pub surroundings: Surroundings,
+}
+
+/// What a server inherits of the process that starts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Surroundings {
+    /// What a shell leaves to its programs.
+    #[default]
+    Ordinary,
+    /// SIGTERM, SIGINT, SIGALRM and SIGCHLD blocked, SIGCHLD ignored, and an alarm that comes after a second.
+    CarelessParent,
+    /// A stderr that is a pipe, full, which nobody reads.
+    FullStderr,
 }
 
 /// What a check may send to a server.
@@ -327,10 +346,11 @@ struct Check {
 enum Setting {
     /// Any server that listens, started with the defaults.
     Sockets,
-    /// A fresh process, started with these flags and this RLIMIT_NOFILE.
+    /// A fresh process, started with these flags, this RLIMIT_NOFILE and in these surroundings.
     Process {
         arguments: &'static [&'static str],
         nofile: Option<u64>,
+        surroundings: Surroundings,
     },
 }
 
@@ -339,6 +359,7 @@ impl Setting {
     const PROCESS: Self = Self::Process {
         arguments: &[],
         nofile: None,
+        surroundings: Surroundings::Ordinary,
     };
 
     /// A fresh process with these flags.
@@ -346,6 +367,7 @@ impl Setting {
         Self::Process {
             arguments,
             nofile: None,
+            surroundings: Surroundings::Ordinary,
         }
     }
 }

@@ -173,6 +173,11 @@ const TEN_OF_15: &str = "with --max-connections 10 exactly 10 of 15 clients are 
 const REFUSED: &str = "a refused client that sends data gets a FIN and no reset";
 const ONE_LEAVES: &str = "when one of 10 leaves, one more is served, and no second one";
 const COUNTED: &str = "STATS counts the served and the refused apart";
+const BURST: &str = "of 100 clients at once 10 are served and 90 get a FIN, and keep nobody out though they stay";
+const FREE_PLACE: &str = "who has seen the end of another's connection finds its place free";
+const IDLE_STAY: &str = "clients that were ended for idling and stay keep nobody out";
+const CARELESS: &str = "signals that the parent blocked or ignored, and its alarm, change nothing";
+const FULL_STDERR: &str = "a full stderr that nobody reads holds up neither clients nor the stop";
 const AT_REST: &str = "out of descriptors the server rests, and its clients do not notice";
 const ROOM_AGAIN: &str = "out of descriptors waiting clients are served as soon as others leave";
 const VANISHING: &str = "1,000 clients that vanish at once do no harm";
@@ -207,6 +212,8 @@ const EVERY_ORDERLY_STOP: &[&str] = &[
     TERM_IDLE,
     NOBODY_NEW,
     DRAIN_TIMEOUT,
+    CARELESS,
+    FULL_STDERR,
 ];
 
 const BROKEN_ON_SOCKETS: &[Broken] = &[
@@ -299,18 +306,33 @@ const BROKEN_ON_SOCKETS: &[Broken] = &[
 
 const BROKEN_IN_A_PROCESS: &[Broken] = &[
     broken(Vice::LeaksADescriptorOnReset, 3..=3, &[NOTHING_LEFT]),
-    broken(Vice::NeverFreesAPlace, 4..=4, &[ONE_LEAVES, ROOM_AGAIN]),
+    broken(
+        Vice::NeverFreesAPlace,
+        4..=4,
+        &[ONE_LEAVES, BURST, FREE_PLACE, IDLE_STAY, ROOM_AGAIN],
+    ),
     broken(
         Vice::ServesElevenOfTen,
         4..=4,
-        &[TEN_OF_15, REFUSED, ONE_LEAVES, COUNTED],
+        &[TEN_OF_15, REFUSED, ONE_LEAVES, COUNTED, BURST],
     ),
     broken(
         Vice::RefusesWithAReset,
         4..=4,
-        &[TEN_OF_15, REFUSED, ONE_LEAVES, COUNTED],
+        &[TEN_OF_15, REFUSED, ONE_LEAVES, COUNTED, BURST],
     ),
     broken(Vice::CountsTheRefusedAsServed, 4..=4, &[COUNTED]),
+    broken(
+        Vice::RefusesBeforeItAcceptsTheNext,
+        4..=4,
+        &[TEN_OF_15, REFUSED, COUNTED, BURST],
+    ),
+    broken(Vice::FreesAPlaceLate, 4..=4, &[BURST, FREE_PLACE, IDLE_STAY]),
+    broken(
+        Vice::LiesInStats(|stats| stats.accept_errors += 1_000_000),
+        4..=4,
+        &[AT_REST],
+    ),
     broken(Vice::SpinsWhenFull, 4..=4, &[AT_REST]),
     broken(Vice::TalksWhenFull, 4..=4, &[AT_REST]),
     broken(Vice::RefusesWhenFull, 4..=4, &[AT_REST, ROOM_AGAIN]),
@@ -335,7 +357,7 @@ const BROKEN_IN_A_PROCESS: &[Broken] = &[
     broken(
         Vice::AddsAByteOnStop,
         5..=5,
-        &[TERM_STREAMING, INT_STREAMING, TERM_IDLE, NOBODY_NEW],
+        &[TERM_STREAMING, INT_STREAMING, TERM_IDLE, NOBODY_NEW, CARELESS],
     ),
     Broken {
         // It resets who sends on. And who was reset is owed nothing more: whether the server is gone before the second
@@ -357,6 +379,8 @@ const BROKEN_IN_A_PROCESS: &[Broken] = &[
     broken(Vice::IgnoresSecondSignal, 5..=5, &[SECOND_SIGNAL]),
     broken(Vice::LeavesZombies, 5..=5, &[ZOMBIES]),
     broken(Vice::LeavesOrphans, 5..=5, &[ORPHANS]),
+    broken(Vice::ObeysACarelessParent, 5..=5, &[CARELESS]),
+    broken(Vice::WaitsForStderr, 5..=5, &[FULL_STDERR]),
     broken(Vice::ListensEverywhere, 6..=6, &[LOOPBACK_ONLY]),
     broken(Vice::WarnsAlways, 6..=6, &[NO_WARNING]),
     broken(Vice::WarnsNever, 6..=6, &[WARNING]),

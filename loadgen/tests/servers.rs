@@ -205,8 +205,8 @@ fn the_conformance_launcher_shows_children_descriptors_and_cpu_time() {
     let row = catalog::find("fork").unwrap();
     let launcher = Launcher::new(row, None, false).unwrap();
     let launch = Launch {
-        arguments: Vec::new(),
         nofile: Some(512),
+        ..Launch::default()
     };
     let mut process = launcher.launch(&launch).unwrap();
     let address = process.ready().address.parse().unwrap();

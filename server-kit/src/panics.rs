@@ -6,6 +6,8 @@
 use crate::notice::notice;
 use crate::state;
 use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
 
 /// To be called once, with the target's name.
 pub(crate) fn install(name: &'static str) {
@@ -13,11 +15,22 @@ pub(crate) fn install(name: &'static str) {
         if state::is_ready() || state::is_forked_child() {
             notice(&format!("{name}: a panic: {}{}", message(info), place(info)));
         } else {
+            claim_last_word();
             notice(&format!("{name}: cannot start: {}", message(info)));
             // SAFETY: _exit(2) ends the process at once, whatever its other threads hold or wait for.
             unsafe { libc::_exit(1) };
         }
     }));
+}
+
+/// Of several threads that fail at the start, one says why; the others wait here for the end that it brings.
+pub(crate) fn claim_last_word() {
+    static IS_CLAIMED: AtomicBool = AtomicBool::new(false);
+    if IS_CLAIMED.swap(true, SeqCst) {
+        loop {
+            thread::park();
+        }
+    }
 }
 
 /// On one line.

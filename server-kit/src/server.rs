@@ -41,6 +41,7 @@ pub fn serve(identity: ServerIdentity, run: impl FnOnce(Server) -> io::Result<()
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            panics::claim_last_word();
             notice(&format!("{name}: {}", sentence(&error)));
             unavailable::exit_code(&error)
         }

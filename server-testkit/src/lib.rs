@@ -5,8 +5,10 @@
 
 mod contract;
 mod splits;
+mod starting;
+mod surroundings;
 
-use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal};
+use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal, Surroundings};
 use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
 use nix::sys::resource::{Resource, setrlimit};
@@ -14,7 +16,7 @@ use nix::sys::signal::{self, kill};
 use nix::unistd::{Pid, SysconfVar, Uid, sysconf};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use std::{fs, thread};
 
 pub use contract::{every_target_of_a_binary_keeps_the_echo_contract, keeps_the_echo_contract};
 pub use splits::payloads_come_back_however_they_are_cut;
+pub use starting::{of_two_that_start_at_once_on_one_port_one_serves, where_no_thread_can_be_had_it_serves_or_says_so};
 
 /// Far more than a server needs, on a machine that does much else.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -104,14 +107,30 @@ impl ServerBinary {
     /// Starts the server on a free port and waits for READY.
     ///
     /// # Errors
-    /// When it does not start or prints no READY; the text carries its stderr.
+    /// When it does not start or prints no READY; the text carries its exit code and its stderr.
     pub fn start(&self, launch: &Launch) -> io::Result<RunningServer> {
-        let mut command = Command::new(&self.path);
+        self.start_on(0, launch)
+    }
+
+    /// As [`ServerBinary::start`], on this port.
+    ///
+    /// # Errors
+    /// As [`ServerBinary::start`].
+    pub fn start_on(&self, port: u16, launch: &Launch) -> io::Result<RunningServer> {
+        let mut command = self.command()?;
         command
             .args(&self.arguments)
-            .args(["--port", "0"])
+            .args(["--port", &port.to_string()])
             .args(&launch.arguments);
-        let mut child = self.spawn(command, launch.nofile)?;
+        let (full_stderr, mut child) = match launch.surroundings {
+            Surroundings::FullStderr => {
+                let (reader, writer) = surroundings::full_pipe()?;
+                (Some(reader), self.spawn(command.stderr(writer), launch)?)
+            }
+            Surroundings::Ordinary | Surroundings::CarelessParent => {
+                (None, self.spawn(command.stderr(Stdio::piped()), launch)?)
+            }
+        };
         let stdout = lines_of(child.stdout.take());
         let stderr = text_of(child.stderr.take());
         let mut server = RunningServer {
@@ -120,6 +139,7 @@ impl ServerBinary {
             stdout,
             stderr,
             last_line: None,
+            _full_stderr: full_stderr,
         };
         match server.stdout.recv_timeout(START_LIMIT) {
             Ok(line) => {
@@ -127,12 +147,19 @@ impl ServerBinary {
                 server.ready = Some(ready);
                 Ok(server)
             }
-            Err(_) => {
-                let _ = server.child.kill();
+            Err(reason) => {
+                if reason == RecvTimeoutError::Timeout {
+                    let _ = server.child.kill();
+                }
+                let ended = server.child.wait()?;
+                let ended = ended
+                    .code()
+                    .map_or(ended.to_string(), |code| format!("exit code {code}"));
                 let stderr = server.stderr.recv_timeout(PIPE_LIMIT).unwrap_or_default();
                 Err(io::Error::other(format!(
-                    "{} printed no READY: {stderr}",
-                    self.path.display()
+                    "{} printed no READY, {ended}: {}",
+                    self.path.display(),
+                    stderr.trim_end()
                 )))
             }
         }
@@ -143,9 +170,10 @@ impl ServerBinary {
     /// # Errors
     /// When it cannot be started.
     pub fn run(&self, arguments: &[&str]) -> io::Result<Exit> {
-        let mut command = Command::new(&self.path);
+        let mut command = self.command()?;
         command.args(arguments);
-        let output = self.spawn(command, None)?.wait_with_output()?;
+        command.stderr(Stdio::piped());
+        let output = self.spawn(&mut command, &Launch::default())?.wait_with_output()?;
         let stdout = String::from_utf8_lossy(&output.stdout);
         let stats = stdout.lines().last().and_then(|line| Stats::from_line(line).ok());
         Ok(exit(
@@ -155,13 +183,12 @@ impl ServerBinary {
         ))
     }
 
-    fn spawn(&self, mut command: Command, nofile: Option<u64>) -> io::Result<Child> {
+    fn spawn(&self, command: &mut Command, launch: &Launch) -> io::Result<Child> {
         if let Some(user) = self.user {
-            command = self.reachable_for(user, &command)?;
             command.uid(user).gid(user);
         }
         let limits: Vec<_> = [
-            (Resource::RLIMIT_NOFILE, nofile),
+            (Resource::RLIMIT_NOFILE, launch.nofile),
             (Resource::RLIMIT_NPROC, self.max_processes),
             (Resource::RLIMIT_MEMLOCK, self.memlock_bytes),
         ]
@@ -169,21 +196,22 @@ impl ServerBinary {
         .filter_map(|(resource, limit)| Some((resource, limit?)))
         .collect();
         let filter = self.filter.clone();
+        let is_careless = launch.surroundings == Surroundings::CarelessParent;
         let set_limits = move || {
             let set = |&(resource, limit): &(Resource, u64)| setrlimit(resource, limit, limit);
             limits.iter().try_for_each(set).map_err(io::Error::from)?;
-            match filter.is_empty() {
-                true => Ok(()),
-                false => apply_filter(&filter).map_err(|_| io::Error::last_os_error()),
+            if is_careless {
+                surroundings::leave_signals_carelessly()?;
             }
+            if filter.is_empty() {
+                return Ok(());
+            }
+            apply_filter(&filter).map_err(|_| io::Error::last_os_error())
         };
-        // SAFETY: between fork and exec the closure makes setrlimit, prctl and seccomp calls only, the filter having been
-        // made before: no allocation, no lock.
+        // SAFETY: between fork and exec the closure makes setrlimit, signal, prctl and seccomp calls only, the filter having
+        // been made before: no allocation, no lock.
         unsafe { command.pre_exec(set_limits) };
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         // A child that another test forks meanwhile holds the descriptor that wrote our copy, until its own exec.
         let until = Instant::now() + START_LIMIT;
         loop {
@@ -196,16 +224,19 @@ impl ServerBinary {
         }
     }
 
-    /// The same command on a copy of the binary that another user can read.
-    fn reachable_for(&self, user: u32, command: &Command) -> io::Result<Command> {
+    /// The binary, or for another user a copy that this one can read.
+    fn command(&self) -> io::Result<Command> {
+        let Some(user) = self.user else {
+            return Ok(Command::new(&self.path));
+        };
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let copy = std::env::temp_dir().join(format!("{name}-of-user-{user}"));
         if !copy.exists() {
             fs::copy(&self.path, &copy)?;
         }
-        let mut reachable = Command::new(copy);
-        reachable.args(command.get_args()).current_dir("/");
-        Ok(reachable)
+        let mut command = Command::new(copy);
+        command.current_dir("/");
+        Ok(command)
     }
 }
 
@@ -222,6 +253,10 @@ impl Launcher for ServerBinary {
     fn launch(&self, launch: &Launch) -> io::Result<Box<dyn Process>> {
         Ok(Box::new(self.start(launch)?))
     }
+
+    fn offers(&self, _surroundings: Surroundings) -> bool {
+        true
+    }
 }
 
 /// A server that was started; killed, with its children, when dropped.
@@ -231,6 +266,8 @@ pub struct RunningServer {
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     last_line: Option<String>,
+    /// Never read.
+    _full_stderr: Option<PipeReader>,
 }
 
 impl RunningServer {

@@ -32,9 +32,20 @@ impl Server {
     /// Starts a fresh server and finds its address in READY.
     pub(super) fn launch(launcher: &dyn Launcher, setting: &Setting, profile: &Profile) -> Result<Self, Fault> {
         let mut launch = Launch::default();
-        if let Setting::Process { arguments, nofile } = setting {
+        if let Setting::Process {
+            arguments,
+            nofile,
+            surroundings,
+        } = setting
+        {
             launch.arguments = arguments.iter().map(ToString::to_string).collect();
             launch.nofile = *nofile;
+            launch.surroundings = *surroundings;
+        }
+        if !launcher.offers(launch.surroundings) {
+            return Err(Fault::NotChecked(
+                "needs a launcher that can spoil what a server inherits".into(),
+            ));
         }
         let process = launcher
             .launch(&launch)

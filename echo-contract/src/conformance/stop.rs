@@ -3,7 +3,7 @@
 use super::client::{Client, push_all};
 use super::fault::{Fault, PASSED, Verdict, ensure, failed, until};
 use super::server::{Server, how_ended};
-use super::{Check, Exit, Setting, Signal};
+use super::{Check, Exit, Setting, Signal, limits};
 use crate::stats::Stats;
 use std::net::TcpStream;
 use std::sync::mpsc;
@@ -52,6 +52,8 @@ pub(super) const CHECKS: &[Check] = &[
         setting: Setting::PROCESS,
         make: second_signal_ends_at_once,
     },
+    limits::A_CARELESS_PARENT_CHANGES_NOTHING,
+    limits::A_FULL_STDERR_HOLDS_NOBODY_UP,
     Check {
         name: "200 short connections leave no zombie and no child behind",
         setting: Setting::PROCESS,
@@ -65,7 +67,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// How soon is at once, on a machine that is busy with other things.
-const AT_ONCE: Duration = Duration::from_secs(3);
+pub(super) const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Connections of known length that end before the signal: each figure of STATS is known.
 fn stats_are_exact(server: &mut Server) -> Verdict {
@@ -285,14 +287,14 @@ fn no_orphans(server: &mut Server) -> Verdict {
 }
 
 /// Sends the signal and expects a clean end.
-fn stop(server: &mut Server, signal: Signal) -> Result<Stats, Fault> {
+pub(super) fn stop(server: &mut Server, signal: Signal) -> Result<Stats, Fault> {
     let patience = server.profile.patience;
     server.signal(signal)?;
     clean(&server.wait(patience)?)
 }
 
 /// Exit code 0, and a STATS line whose sums are right.
-fn clean(exit: &Exit) -> Result<Stats, Fault> {
+pub(super) fn clean(exit: &Exit) -> Result<Stats, Fault> {
     ensure(exit.code == Some(0), || {
         format!("the server ended with {}, expected exit code 0", how_ended(exit))
     })?;

@@ -123,7 +123,7 @@ impl Connections {
         let number = count + (self.refusing.load(SeqCst) << 32);
         lock(&self.open).insert(number, stream.try_clone().expect("a descriptor for the clone"));
         let connections = Arc::clone(self);
-        std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let mut served = Served {
                 all: &connections,
                 stream,
@@ -131,6 +131,7 @@ impl Connections {
                 number,
                 echoed: 0,
                 last_active: Instant::now(),
+                has_place: !is_refused,
             };
             if is_refused {
                 served.refuse();
@@ -138,14 +139,18 @@ impl Connections {
             } else {
                 served.serve();
                 lock(&connections.stats).closed += 1;
-                if !matches!(connections.vice, Vice::NeverFreesAPlace) {
-                    connections.serving.fetch_sub(1, SeqCst);
+                if matches!(connections.vice, Vice::FreesAPlaceLate) {
+                    std::thread::sleep(TICK);
                 }
+                served.free_place();
             }
             lock(&connections.open).remove(&number);
             drop(served);
             connections.ended.fetch_add(1, SeqCst);
         });
+        if is_refused && matches!(self.vice, Vice::RefusesBeforeItAcceptsTheNext) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -156,6 +161,7 @@ struct Served<'a> {
     number: u64,
     echoed: u64,
     last_active: Instant,
+    has_place: bool,
 }
 
 /// Why a client is no longer read from.
@@ -328,9 +334,18 @@ impl Served<'_> {
             (Vice::DoesNotDrain, End::Stop) => return,
             _ => {}
         }
+        if !matches!(self.all.vice, Vice::FreesAPlaceLate) {
+            self.free_place(); // before anyone can see the end
+        }
         let _ = self.stream.shutdown(Shutdown::Write);
         if end != End::Fin {
             self.discard();
+        }
+    }
+
+    fn free_place(&mut self) {
+        if std::mem::take(&mut self.has_place) && !matches!(self.all.vice, Vice::NeverFreesAPlace) {
+            self.all.serving.fetch_sub(1, SeqCst);
         }
     }
 

@@ -7,6 +7,7 @@ mod connection;
 mod process;
 
 use connection::Connections;
+use echo_contract::conformance::Surroundings;
 use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
 use std::io;
@@ -52,6 +53,8 @@ pub(crate) enum Vice {
     RefusesWhenFull,
     ForgetsWhoWaits,
     LeaksADescriptorOnVanished,
+    RefusesBeforeItAcceptsTheNext,
+    FreesAPlaceLate,
 
     // Stop.
     ExitsWithOne,
@@ -68,6 +71,8 @@ pub(crate) enum Vice {
     IgnoresSecondSignal,
     LeavesZombies,
     LeavesOrphans,
+    ObeysACarelessParent,
+    WaitsForStderr,
 
     // Exposure, equal terms, io_uring.
     ListensEverywhere,
@@ -93,6 +98,7 @@ pub(crate) struct Options {
     pub(crate) drain_timeout: Duration,
     pub(crate) work: Duration,
     pub(crate) work_source: Option<String>,
+    pub(crate) surroundings: Surroundings,
 }
 
 impl Default for Options {
@@ -105,6 +111,7 @@ impl Default for Options {
             drain_timeout: Duration::from_secs(10),
             work: Duration::ZERO,
             work_source: None,
+            surroundings: Surroundings::Ordinary,
         }
     }
 }
@@ -147,6 +154,9 @@ fn accept_loop(listener: &TcpListener, connections: &Arc<Connections>) {
                 Vice::SpinsWhenFull => connections.burn(POLL),
                 Vice::TalksWhenFull => connections.say("accept: too many open files"),
                 Vice::ForgetsWhoWaits => return wait_for_stop(connections),
+                Vice::WaitsForStderr if connections.options.surroundings == Surroundings::FullStderr => {
+                    return wait_for_stop(connections);
+                }
                 _ => {}
             }
             if !matches!(vice, Vice::RefusesWhenFull) {

@@ -3,7 +3,7 @@
 use super::connection::{Connections, KILLED};
 use super::{ModelServer, Options, POLL, Vice};
 use echo_contract::catalog::{IoInterface, Model};
-use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal};
+use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal, Surroundings};
 use echo_contract::ready::Ready;
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;
@@ -22,6 +22,7 @@ impl Launcher for ModelLauncher {
         let mut ready = defaults();
         let mut options = Options {
             most_clients: self.workers.or(launch.nofile.map(|_| 100)),
+            surroundings: launch.surroundings,
             ..Options::default()
         };
         for pair in launch.arguments.chunks(2) {
@@ -44,6 +45,10 @@ impl Launcher for ModelLauncher {
             ended: None,
         }))
     }
+
+    fn offers(&self, _surroundings: Surroundings) -> bool {
+        true
+    }
 }
 
 struct ModelProcess {
@@ -62,6 +67,7 @@ impl Process for ModelProcess {
         match (signal, connections.vice) {
             (Signal::Interrupt, Vice::IgnoresInterrupt) | (Signal::Kill, Vice::LeavesOrphans) => {}
             (Signal::Kill, _) => connections.kill(),
+            (_, Vice::ObeysACarelessParent) if connections.options.surroundings == Surroundings::CarelessParent => {}
             (Signal::Terminate | Signal::Interrupt, vice) => {
                 let earlier = connections.signals.fetch_add(1, SeqCst);
                 if earlier > 0 && !matches!(vice, Vice::IgnoresSecondSignal) {

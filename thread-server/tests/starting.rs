@@ -1,0 +1,25 @@
+//! How every strategy starts, or says why it does not.
+
+use echo_contract::catalog::TARGETS;
+use server_testkit::{
+    ServerBinary, of_two_that_start_at_once_on_one_port_one_serves, where_no_thread_can_be_had_it_serves_or_says_so,
+};
+
+const PATH: &str = env!("CARGO_BIN_EXE_thread-server");
+
+/// For the server itself and one client or one worker.
+const ENOUGH: u64 = 2;
+
+#[test]
+fn of_two_servers_that_start_at_once_on_one_port_one_serves() {
+    for target in TARGETS.iter().filter(|target| target.binary == "thread-server") {
+        of_two_that_start_at_once_on_one_port_one_serves(&ServerBinary::new(PATH, target.arguments));
+    }
+}
+
+#[test]
+fn where_no_thread_can_be_had_every_strategy_serves_or_says_so() {
+    for target in TARGETS.iter().filter(|target| target.binary == "thread-server") {
+        where_no_thread_can_be_had_it_serves_or_says_so(PATH, target.arguments, ENOUGH);
+    }
+}

@@ -10,7 +10,10 @@ mod threads;
 use echo_contract::catalog::{TARGETS, Target};
 use libtest_mimic::{Arguments, Trial};
 use selection::Selection;
-use server_testkit::{ServerBinary, keeps_the_echo_contract, payloads_come_back_however_they_are_cut};
+use server_testkit::{
+    ServerBinary, keeps_the_echo_contract, of_two_that_start_at_once_on_one_port_one_serves,
+    payloads_come_back_however_they_are_cut, where_no_thread_can_be_had_it_serves_or_says_so,
+};
 use std::process::ExitCode;
 use std::{env, thread};
 
@@ -30,6 +33,8 @@ const TESTS: &[Test] = &[
     ("keeps_the_echo_contract", keeps_the_contract),
     ("gives_payloads_back_however_they_are_cut", gives_payloads_back),
     ("has_the_threads_of_its_row", threads::are_those_of_the_row),
+    ("has_a_port_to_itself", has_a_port_to_itself),
+    ("serves_or_says_so_where_no_thread_can_be_had", serves_or_says_so),
 ];
 
 fn main() -> ExitCode {
@@ -87,5 +92,20 @@ fn keeps_the_contract(server: &Server) {
 fn gives_payloads_back(server: &Server) {
     for workers in WORKERS {
         payloads_come_back_however_they_are_cut(&server.with_workers(workers));
+    }
+}
+
+fn has_a_port_to_itself(server: &Server) {
+    for workers in WORKERS {
+        of_two_that_start_at_once_on_one_port_one_serves(&server.with_workers(workers));
+    }
+}
+
+fn serves_or_says_so(server: &Server) {
+    /// For four workers, those of a blocking pool, the main thread, a timer.
+    const ENOUGH: u64 = 10;
+    for workers in ["1", "4"] {
+        let arguments = [server.target.arguments, &["--workers", workers]].concat();
+        where_no_thread_can_be_had_it_serves_or_says_so(&server.path, &arguments, ENOUGH);
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Buffers of `size` bytes for the receives of `ring`; must live as long as the ring does.
+    /// Buffers of `size` bytes for the receives of `ring`; to be dropped only when none is in flight.
     pub(crate) fn new(size: usize, ring: &IoUring) -> io::Result<Self> {
         let stride = size.next_multiple_of(CACHE_LINE_BYTES) + CACHE_LINE_BYTES;
         let affordable = u16::try_from(MAX_BYTES / size).unwrap_or(MAX_COUNT);
@@ -57,17 +57,13 @@ impl Buffers {
             tail: 0,
         };
         let queue = buffers.queue.start.as_ptr() as u64;
-        // SAFETY: the queue has MAX_COUNT entries, starts on a page, and outlives the ring (see `Worker`).
+        // SAFETY: the queue has MAX_COUNT entries, starts on a page, and is unmapped only when nothing is in flight (see `run`).
         unsafe {
             ring.submitter()
                 .register_buf_ring_with_flags(queue, MAX_COUNT, GROUP, 0)
         }?;
         buffers.grow_to(FIRST_COUNT.min(limit));
         Ok(buffers)
-    }
-
-    pub(crate) fn size(&self) -> usize {
-        self.size
     }
 
     /// Whether the kernel may find a buffer.
@@ -91,14 +87,13 @@ impl Buffers {
         self.grow_to((self.count * 2).min(self.limit));
     }
 
-    /// What is left to send of a piece.
-    pub(crate) fn bytes(&self, piece: &Piece) -> &[u8] {
-        assert!(piece.buffer < self.limit && piece.end <= self.size);
+    pub(crate) fn bytes(&self, piece: Piece) -> &[u8] {
+        assert!(piece.buffer < self.limit && piece.bytes <= self.size);
         let start = usize::from(piece.buffer) * self.stride;
         // SAFETY: inside the mapping, which was zeroed when made; the kernel writes to a buffer only while it has it on
         // the queue, and this one is lent to a client.
         let buffer = unsafe { std::slice::from_raw_parts(self.memory.start.as_ptr().add(start), self.size) };
-        &buffer[piece.start..piece.end]
+        &buffer[..piece.bytes]
     }
 
     fn grow_to(&mut self, count: u16) {

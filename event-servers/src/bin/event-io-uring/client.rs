@@ -1,56 +1,43 @@
-//! One client: what it is owed, and what the kernel still does for it.
+//! One client: what it is owed, and what follows when an operation of its has completed.
 
 use crate::buffers::Buffers;
-use crate::submission::Submissions;
 use io_uring::types::Fd;
 use server_kit::Connection;
-use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 
-/// What follows for a client.
+/// What the kernel is to do for a client: never more than one thing at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Something is in flight and will complete.
-    Wait,
+pub(crate) enum Next {
     Receive,
-    End,
+    /// Receive when a buffer has come free: the kernel found none.
+    ReceiveLater,
+    /// Send what lies in the shared buffer, as far as the socket takes it now.
+    SendAtOnce(Piece),
+    /// Send what is owed, however long the client takes.
+    SendWhenPossible,
+    Finish,
 }
 
-/// Received bytes that lie in a shared buffer.
-#[derive(Clone, Copy, Debug)]
+/// Received bytes in a shared buffer, which is lent to the client until they are sent or moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) buffer: u16,
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    pub(crate) bytes: usize,
 }
 
 pub(crate) struct Client {
     /// Before the stream: the kit has to know of the end before the descriptor is closed.
     connection: Connection,
     stream: TcpStream,
-    /// Received and not sent, in order.
-    pub(crate) received: VecDeque<Piece>,
-    /// What the socket did not take at once, moved here so that a slow reader keeps no shared buffer. It stays in place
-    /// while its send is in flight.
+    /// What is being sent out of a shared buffer.
+    lent: Option<Piece>,
+    /// What the socket did not take at once, moved here so that a slow reader keeps no shared buffer: at most one buffer.
+    /// Nothing is received until it is sent. It stays in place while its send is in flight.
     owed: Vec<u8>,
+    /// How much of it has been sent.
     owed_sent: usize,
-    /// What arrives after it, until the receive has ended.
-    owed_later: Vec<u8>,
-    pub(crate) sends_in_flight: usize,
-    pub(crate) is_receiving: bool,
-    is_cancelling: bool,
-    pub(crate) is_starved: bool,
-    /// Its last bytes filled a buffer: not a client to have more buffers for, which would only leave the cache.
-    is_bulk: bool,
-    /// Its socket was full: until a buffer is not filled any more one is received at a time, not as many as there are.
-    pub(crate) is_slow: bool,
-    /// The last chain of sends stopped.
-    pub(crate) is_blocked: bool,
-    pub(crate) is_due: bool,
-    is_at_end: bool,
-    pub(crate) has_failed: bool,
 }
 
 impl Client {
@@ -58,20 +45,9 @@ impl Client {
         Self {
             connection,
             stream,
-            received: VecDeque::new(),
+            lent: None,
             owed: Vec::new(),
             owed_sent: 0,
-            owed_later: Vec::new(),
-            sends_in_flight: 0,
-            is_receiving: false,
-            is_cancelling: false,
-            is_starved: false,
-            is_bulk: false,
-            is_slow: false,
-            is_blocked: false,
-            is_due: false,
-            is_at_end: false,
-            has_failed: false,
         }
     }
 
@@ -79,135 +55,71 @@ impl Client {
         Fd(self.stream.as_raw_fd())
     }
 
-    /// A receive has completed; `is_over` when it was its last completion. Returns whether it found no buffer.
+    pub(crate) fn owed(&self) -> &[u8] {
+        &self.owed[self.owed_sent..]
+    }
+
+    /// A receive has completed, into `buffer` if it had bytes.
     pub(crate) fn received(
         &mut self,
-        result: io::Result<u32>,
+        result: io::Result<usize>,
         buffer: Option<u16>,
-        is_over: bool,
         buffers: &mut Buffers,
-    ) -> bool {
-        if is_over {
-            (self.is_receiving, self.is_cancelling) = (false, false);
-        }
+    ) -> io::Result<Next> {
         if buffer.is_some() {
             buffers.lend();
         }
         match (result, buffer) {
-            (Ok(bytes @ 1..), Some(buffer)) => self.take(buffer, bytes as usize, buffers),
+            (Ok(bytes @ 1..), Some(buffer)) => {
+                self.connection.received(bytes);
+                let piece = Piece { buffer, bytes };
+                self.lent = Some(piece);
+                Ok(Next::SendAtOnce(piece))
+            }
             (Ok(_), buffer) => {
                 buffer.into_iter().for_each(|buffer| buffers.give_back(buffer));
-                self.is_at_end = true;
+                Ok(Next::Finish)
             }
             (Err(error), _) => match error.raw_os_error() {
-                Some(libc::ENOBUFS) => {
-                    if !self.is_bulk {
-                        buffers.grow();
-                    }
-                    self.is_starved = true;
-                }
-                Some(libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
-                _ => self.has_failed = true,
+                Some(libc::ENOBUFS) => Ok(Next::ReceiveLater),
+                Some(libc::EINTR | libc::EAGAIN) => Ok(Next::Receive),
+                _ => Err(error),
             },
         }
-        self.is_starved
     }
 
-    fn take(&mut self, buffer: u16, bytes: usize, buffers: &mut Buffers) {
-        self.connection.received(bytes);
-        self.is_bulk = bytes == buffers.size();
-        self.is_slow &= self.is_bulk;
-        let piece = Piece {
-            buffer,
-            start: 0,
-            end: bytes,
+    /// A send has completed.
+    pub(crate) fn sent(&mut self, result: io::Result<usize>, buffers: &mut Buffers) -> io::Result<Next> {
+        let result = match result {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => Ok(0),
+            result => result,
         };
-        if self.owed.is_empty() {
-            self.received.push_back(piece);
-        } else {
-            self.owed_later.extend_from_slice(buffers.bytes(&piece));
-            buffers.give_back(buffer);
+        if let Ok(sent) = result {
+            self.connection.sent(sent);
+            self.owed_sent += sent;
         }
-    }
-
-    /// A send has completed. Sends complete in the order in which they were submitted.
-    pub(crate) fn sent(&mut self, result: io::Result<u32>, buffers: &mut Buffers) {
-        self.sends_in_flight -= 1;
-        let bytes = match result {
-            Ok(bytes) => bytes as usize,
-            Err(error) => {
-                match error.raw_os_error() {
-                    Some(libc::EAGAIN | libc::ECANCELED | libc::EINTR) => self.is_blocked = true,
-                    _ => self.has_failed = true,
-                }
-                return;
-            }
-        };
-        self.connection.sent(bytes);
-        if !self.owed.is_empty() {
-            self.owed_sent += bytes;
-            if self.owed_sent == self.owed.len() {
-                self.owed = std::mem::take(&mut self.owed_later); // and the memory goes
+        if let Some(piece) = self.lent.take() {
+            if let Ok(sent) = result {
+                self.owed.extend_from_slice(&buffers.bytes(piece)[sent..]);
                 self.owed_sent = 0;
             }
-        } else if let Some(piece) = self.received.front_mut() {
-            piece.start += bytes;
-            if piece.start == piece.end {
-                buffers.give_back(piece.buffer);
-                self.received.pop_front();
-            } else {
-                self.is_blocked = true;
-            }
-        }
-    }
-
-    /// Moves what the socket did not take out of the shared buffers.
-    pub(crate) fn keep_owed(&mut self, buffers: &mut Buffers) {
-        self.is_blocked = false;
-        self.is_slow = true;
-        for piece in self.received.drain(..) {
-            self.owed.extend_from_slice(buffers.bytes(&piece));
             buffers.give_back(piece.buffer);
         }
-    }
-
-    pub(crate) fn owed_in_own_memory(&self) -> Option<&[u8]> {
-        (!self.owed.is_empty()).then(|| &self.owed[self.owed_sent..])
-    }
-
-    /// Nothing can be sent any more.
-    pub(crate) fn forget_owed(&mut self, buffers: &mut Buffers) {
-        for piece in self.received.drain(..) {
-            buffers.give_back(piece.buffer);
+        result?;
+        if self.owed_sent < self.owed.len() {
+            return Ok(Next::SendWhenPossible);
         }
-        self.owed.clear();
-        self.owed_later.clear();
-        self.is_blocked = false;
-    }
-
-    /// Whether the client reads more slowly than it writes.
-    pub(crate) fn is_behind(&self) -> bool {
-        !self.owed.is_empty()
-    }
-
-    /// Whether nothing more is to be received.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.is_at_end || self.has_failed || self.connection.stopping()
-    }
-
-    pub(crate) fn stop_receiving(&mut self, token: u32, queue: &mut Submissions) -> io::Result<()> {
-        if !self.is_receiving || self.is_cancelling {
-            return Ok(());
-        }
-        self.is_cancelling = true;
-        queue.cancel_receive(token)
+        self.owed = Vec::new(); // the memory goes
+        self.owed_sent = 0;
+        Ok(match self.connection.stopping() {
+            true => Next::Finish,
+            false => Next::Receive,
+        })
     }
 
     /// Closes. The kernel does nothing for this client any more.
-    pub(crate) fn end(self) {
-        if !self.has_failed {
-            self.connection.finish(&self.stream);
-        }
+    pub(crate) fn finish(self) {
+        self.connection.finish(&self.stream);
     }
 }
 

@@ -1,19 +1,20 @@
 //! Raw io_uring: the reference for the ring, with nothing between its completions and the echo.
-//! Idiom: multishot accept, multishot receive into buffers that all clients of a worker share, linked sends; one system call
-//! per turn. Accept: one listener, or with `--workers` above 1 one per worker (SO_REUSEPORT).
-//! Differs from the other backends: buffers are lent to a connection only from a receive to its send; a client that does not
-//! read is owed at most what one turn received (33 buffers), and from then on one buffer at a time.
+//! Idiom: multishot accept, receives into buffers that all clients of a worker share, one operation in flight per client; one
+//! system call per turn. Accept: one listener, or with `--workers` above 1 one per worker (SO_REUSEPORT).
+//! Differs from the other backends: buffers are lent to a connection only from a receive to its send; a connection has
+//! memory of its own only while its client writes faster than it reads.
 
 mod buffers;
 mod client;
 mod submission;
 
 use buffers::Buffers;
-use client::{Client, Clients, Step};
+use client::{Client, Clients, Next};
 use io_uring::{IoUring, cqueue};
 use server_kit::ring::{Builder, RingNeeds, opcode};
 use server_kit::{AcceptAction, Server, ServerIdentity, locked_version, serve};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::ExitCode;
@@ -44,9 +45,8 @@ fn run(server: Server) -> io::Result<()> {
         setup,
         operations: &[
             ("accept", opcode::AcceptMulti::CODE),
-            ("recv", opcode::RecvMulti::CODE),
+            ("recv", opcode::Recv::CODE),
             ("send", opcode::Send::CODE),
-            ("async cancel", opcode::AsyncCancel::CODE),
             ("timeout", opcode::Timeout::CODE),
         ],
         kernel: "6.1",
@@ -54,7 +54,14 @@ fn run(server: Server) -> io::Result<()> {
     // A ring belongs to the thread that makes it.
     server.run_per_worker(
         || ring.build(build),
-        |ring, listener| accept_loop(Worker::new(ring, listener, server)?),
+        |ring, listener| {
+            // Closing a ring only begins its end: what is in flight after a failure may still read and write memory, which
+            // therefore stays.
+            let mut worker = ManuallyDrop::new(Worker::new(ring, listener, server)?);
+            accept_loop(&mut worker)?;
+            drop(ManuallyDrop::into_inner(worker));
+            Ok(())
+        },
     )
 }
 
@@ -70,7 +77,7 @@ fn setup(builder: &mut Builder) {
 }
 
 /// The event loop: accepts until the kit says stop, and echoes until the last of its clients is gone.
-fn accept_loop(mut worker: Worker) -> io::Result<()> {
+fn accept_loop(worker: &mut Worker) -> io::Result<()> {
     let mut completions: Vec<cqueue::Entry> = Vec::new();
     worker.submissions.accept(&worker.listener)?;
     while worker.is_accepting || worker.clients.count > 0 {
@@ -79,66 +86,37 @@ fn accept_loop(mut worker: Worker) -> io::Result<()> {
         for completion in completions.drain(..) {
             worker.complete(&completion)?;
         }
-        worker.end_turn()?;
+        worker.feed_starved()?;
     }
     Ok(())
 }
 
 /// The contract: every byte back, in order, until the client's end of stream or a stop. One step of it, for a client
-/// of which something completed: sends what it is owed, or receives again, or ends.
+/// of which an operation completed.
 fn echo_connection(
     client: &mut Client,
-    token: u32,
+    kind: Kind,
+    completion: &cqueue::Entry,
     buffers: &mut Buffers,
-    queue: &mut Submissions,
-) -> io::Result<Step> {
-    if client.sends_in_flight > 0 {
-        return Ok(Step::Wait);
+) -> io::Result<Next> {
+    let result = outcome(completion).map(|bytes| bytes as usize);
+    match kind {
+        Kind::Receive => client.received(result, cqueue::buffer_select(completion.flags()), buffers),
+        _ => client.sent(result, buffers),
     }
-    if client.has_failed {
-        client.forget_owed(buffers);
-    }
-    if client.is_blocked {
-        client.keep_owed(buffers);
-    }
-    if let Some(owed) = client.owed_in_own_memory() {
-        queue.send_when_possible(client.fd(), token, owed)?;
-        client.sends_in_flight = 1;
-    } else if !client.received.is_empty() {
-        queue.send_at_once(
-            client.fd(),
-            token,
-            client.received.iter().map(|piece| buffers.bytes(piece)),
-        )?;
-        client.sends_in_flight = client.received.len();
-    } else if client.is_ended() {
-        if !client.is_receiving && !client.is_starved {
-            return Ok(Step::End);
-        }
-        client.stop_receiving(token, queue)?;
-        return Ok(Step::Wait);
-    } else if !client.is_receiving {
-        return Ok(Step::Receive);
-    }
-    if client.is_behind() {
-        client.stop_receiving(token, queue)?;
-    }
-    Ok(Step::Wait)
 }
 
 struct Worker {
     server: Server,
     listener: TcpListener,
-    /// Goes before the buffers: the ring must be closed before the memory that it writes to.
     submissions: Submissions,
     buffers: Buffers,
     clients: Clients,
-    /// Clients of which something completed in this turn. They make their step after all completions are seen, so
-    /// that what arrived in pieces leaves as one chain.
-    due: Vec<u32>,
     /// Clients that found no buffer and receive again when there is one.
     starved: Vec<u32>,
     is_accepting: bool,
+    /// Clients have come since the last accept error.
+    has_accepted: bool,
 }
 
 impl Worker {
@@ -150,48 +128,22 @@ impl Worker {
             submissions: Submissions::new(ring),
             buffers,
             clients: Clients::default(),
-            due: Vec::new(),
             starved: Vec::new(),
             is_accepting: true,
+            has_accepted: false,
         })
     }
 
     fn complete(&mut self, completion: &cqueue::Entry) -> io::Result<()> {
         let (kind, token) = Kind::of(completion.user_data());
-        let result = match completion.result() {
-            result if result < 0 => Err(io::Error::from_raw_os_error(-result)),
-            result => Ok(result.unsigned_abs()),
-        };
-        let is_over = !cqueue::more(completion.flags());
         match kind {
-            Kind::Accept => self.accepted(result, is_over),
+            Kind::Accept => self.accepted(outcome(completion), !cqueue::more(completion.flags())),
             Kind::Pause => self.submissions.accept(&self.listener),
-            Kind::Cancel => Ok(()), // what was cancelled tells by itself
-            Kind::Receive => {
-                let piece = cqueue::buffer_select(completion.flags());
-                if self
-                    .clients
-                    .get(token)
-                    .received(result, piece, is_over, &mut self.buffers)
-                {
-                    self.starved.push(token);
-                }
-                self.is_due(token);
-                Ok(())
+            Kind::Receive | Kind::Send => {
+                let client = self.clients.get(token);
+                let next = echo_connection(client, kind, completion, &mut self.buffers);
+                self.follow(token, next)
             }
-            Kind::Send => {
-                self.clients.get(token).sent(result, &mut self.buffers);
-                self.is_due(token);
-                Ok(())
-            }
-        }
-    }
-
-    fn is_due(&mut self, token: u32) {
-        let client = self.clients.get(token);
-        if !client.is_due {
-            client.is_due = true;
-            self.due.push(token);
         }
     }
 
@@ -200,13 +152,13 @@ impl Worker {
             Ok(fd) => {
                 // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
                 let fd = unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) };
-                let stream = TcpStream::from(fd);
-                if let Some(connection) = self.server.admit(&stream) {
-                    let token = self.clients.insert(Client::new(stream, connection));
-                    self.is_due(token);
-                }
+                self.has_accepted = true;
+                self.admit(TcpStream::from(fd))?;
                 AcceptAction::Retry
             }
+            // The kernel accepts all who wait, as far as descriptors go, before the first of them can be refused: where some
+            // were, there is room now. If not, the next error is the kit's.
+            Err(_) if std::mem::take(&mut self.has_accepted) => AcceptAction::Retry,
             Err(error) => self.server.accept_failed(&error),
         };
         // A multishot accept ends with its first error.
@@ -221,35 +173,60 @@ impl Worker {
         }
     }
 
-    /// Lets every client of this turn make its step, and then those that wait for a buffer if one came free.
-    fn end_turn(&mut self) -> io::Result<()> {
-        loop {
-            for token in std::mem::take(&mut self.due) {
-                self.step(token)?;
+    fn admit(&mut self, stream: TcpStream) -> io::Result<()> {
+        match self.server.admit(&stream) {
+            Some(connection) => {
+                let token = self.clients.insert(Client::new(stream, connection));
+                self.follow(token, Ok(Next::Receive))
             }
-            if self.starved.is_empty() || !self.buffers.has_some() {
-                return Ok(());
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the kernel for what a client needs next.
+    fn follow(&mut self, token: u32, next: io::Result<Next>) -> io::Result<()> {
+        let client = self.clients.get(token);
+        let fd = client.fd();
+        match next {
+            Ok(Next::Receive) => self.submissions.receive(fd, token),
+            Ok(Next::ReceiveLater) => {
+                self.starved.push(token);
+                Ok(())
             }
-            for token in std::mem::take(&mut self.starved) {
-                self.clients.get(token).is_starved = false;
-                self.is_due(token);
+            Ok(Next::SendAtOnce(piece)) => self.submissions.send_at_once(fd, token, self.buffers.bytes(piece)),
+            Ok(Next::SendWhenPossible) => self.submissions.send_when_possible(fd, token, client.owed()),
+            Ok(Next::Finish) => {
+                self.clients.remove(token).finish();
+                Ok(())
+            }
+            Err(_) => {
+                drop(self.clients.remove(token));
+                Ok(())
             }
         }
     }
 
-    fn step(&mut self, token: u32) -> io::Result<()> {
-        let client = self.clients.get(token);
-        client.is_due = false;
-        match echo_connection(client, token, &mut self.buffers, &mut self.submissions)? {
-            Step::Wait => {}
-            Step::Receive if client.is_starved => {}
-            Step::Receive => {
-                client.is_receiving = true;
-                let single = client.is_slow.then_some(self.buffers.size());
-                self.submissions.receive(client.fd(), token, single)?;
+    /// Lets those that found no buffer receive again, if there is one now.
+    fn feed_starved(&mut self) -> io::Result<()> {
+        if self.starved.is_empty() {
+            return Ok(());
+        }
+        if !self.buffers.has_some() {
+            self.buffers.grow();
+        }
+        if self.buffers.has_some() {
+            for token in std::mem::take(&mut self.starved) {
+                self.follow(token, Ok(Next::Receive))?;
             }
-            Step::End => self.clients.remove(token).end(),
         }
         Ok(())
+    }
+}
+
+/// What the kernel says of an operation: a number, or an error.
+fn outcome(completion: &cqueue::Entry) -> io::Result<u32> {
+    match completion.result() {
+        result if result < 0 => Err(io::Error::from_raw_os_error(-result)),
+        result => Ok(result.unsigned_abs()),
     }
 }

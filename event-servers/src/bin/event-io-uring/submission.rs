@@ -17,12 +17,11 @@ pub(crate) enum Kind {
     Pause,
     Receive,
     Send,
-    Cancel,
 }
 
 impl Kind {
     pub(crate) fn of(user_data: u64) -> (Self, u32) {
-        let kind = [Self::Accept, Self::Pause, Self::Receive, Self::Send, Self::Cancel]
+        let kind = [Self::Accept, Self::Pause, Self::Receive, Self::Send]
             .into_iter()
             .find(|kind| *kind as u64 == user_data & 0xff)
             .expect("only we submit to this ring");
@@ -66,83 +65,48 @@ impl Submissions {
     /// Accepts until the first error.
     pub(crate) fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
         let accept = opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC);
-        self.push([accept.build().user_data(Kind::Accept.with(0))])
+        self.push(&accept.build().user_data(Kind::Accept.with(0)))
     }
 
     pub(crate) fn pause(&mut self, pause: Duration) -> io::Result<()> {
         *self.pause = Timespec::from(pause);
         let timeout = opcode::Timeout::new(&raw const *self.pause);
-        self.push([timeout.build().user_data(Kind::Pause.with(0))])
+        self.push(&timeout.build().user_data(Kind::Pause.with(0)))
     }
 
-    /// Receives again and again, or once at most so many bytes.
-    pub(crate) fn receive(&mut self, fd: Fd, token: u32, single: Option<usize>) -> io::Result<()> {
-        let receive = match single {
-            None => opcode::RecvMulti::new(fd, GROUP).build(),
-            Some(bytes) => opcode::Recv::new(fd, std::ptr::null_mut(), length(bytes))
-                .buf_group(GROUP)
-                .build()
-                .flags(Flags::BUFFER_SELECT),
-        };
-        self.push([receive.user_data(Kind::Receive.with(token))])
+    /// Receives once, into a buffer that the kernel takes when bytes are there.
+    pub(crate) fn receive(&mut self, fd: Fd, token: u32) -> io::Result<()> {
+        // The length is the buffer's.
+        let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(GROUP);
+        let receive = receive.build().flags(Flags::BUFFER_SELECT);
+        self.push(&receive.user_data(Kind::Receive.with(token)))
     }
 
-    /// Sends what the socket takes now, each piece only after the one before it was sent whole: of a chain that stops,
-    /// every piece completes with what was sent of it, or with EAGAIN or ECANCELED. Nothing stays in flight.
-    pub(crate) fn send_at_once<'a>(
-        &mut self,
-        fd: Fd,
-        token: u32,
-        pieces: impl ExactSizeIterator<Item = &'a [u8]>,
-    ) -> io::Result<()> {
-        const NOW: i32 = libc::MSG_WAITALL | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        let last = pieces.len() - 1;
-        let entry = |(place, bytes): (usize, &[u8])| match place < last {
-            true => send(fd, token, bytes, NOW).flags(Flags::IO_LINK),
-            false => send(fd, token, bytes, NOW),
-        };
-        self.push(pieces.enumerate().map(entry))
+    /// Sends what the socket takes now, or completes with EAGAIN.
+    pub(crate) fn send_at_once(&mut self, fd: Fd, token: u32, bytes: &[u8]) -> io::Result<()> {
+        self.send(fd, token, bytes, libc::MSG_DONTWAIT)
     }
 
     /// Sends all of it, however long the client takes. The bytes must stay where they are until it completes.
     pub(crate) fn send_when_possible(&mut self, fd: Fd, token: u32, bytes: &[u8]) -> io::Result<()> {
-        self.push([send(fd, token, bytes, libc::MSG_WAITALL | libc::MSG_NOSIGNAL)])
+        self.send(fd, token, bytes, libc::MSG_WAITALL)
     }
 
-    /// Ends a client's receive, which then completes a last time.
-    pub(crate) fn cancel_receive(&mut self, token: u32) -> io::Result<()> {
-        let cancel = opcode::AsyncCancel::new(Kind::Receive.with(token));
-        self.push([cancel.build().user_data(Kind::Cancel.with(token))])
+    fn send(&mut self, fd: Fd, token: u32, bytes: &[u8], flags: i32) -> io::Result<()> {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let send = opcode::Send::new(fd, bytes.as_ptr(), length).flags(flags | libc::MSG_NOSIGNAL);
+        self.push(&send.build().user_data(Kind::Send.with(token)))
     }
 
-    /// Queues entries side by side: a chain ends where a submission does.
-    fn push(&mut self, entries: impl IntoIterator<Item = Entry, IntoIter: ExactSizeIterator>) -> io::Result<()> {
-        let entries = entries.into_iter();
-        let room = |ring: &mut IoUring| {
-            let queue = ring.submission();
-            queue.capacity() - queue.len()
-        };
-        while room(&mut self.ring) < entries.len() {
+    fn push(&mut self, entry: &Entry) -> io::Result<()> {
+        while self.ring.submission().is_full() {
             match self.ring.submit() {
                 Err(error) if error.raw_os_error() != Some(libc::EINTR) => return Err(error),
                 _ => {}
             }
         }
-        let mut queue = self.ring.submission();
-        for entry in entries {
-            // SAFETY: descriptors are closed, and memory is reused, only after the last completion that refers to them:
-            // see `Client` and `Buffers`; the timespec lives as long as the ring.
-            unsafe { queue.push(&entry) }.map_err(io::Error::other)?;
-        }
-        Ok(())
+        // SAFETY: descriptors are closed, and memory is reused, only after the last completion that refers to them:
+        // see `Client` and `Buffers`; the timespec lives as long as the ring.
+        unsafe { self.ring.submission().push(entry) }.map_err(io::Error::other)
     }
-}
-
-fn send(fd: Fd, token: u32, bytes: &[u8], flags: i32) -> Entry {
-    let send = opcode::Send::new(fd, bytes.as_ptr(), length(bytes.len())).flags(flags);
-    send.build().user_data(Kind::Send.with(token))
-}
-
-fn length(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

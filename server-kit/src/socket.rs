@@ -107,6 +107,8 @@ fn bind(address: SocketAddr, port: Port) -> io::Result<OwnedFd> {
     socket::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     // Else an echo would wait in Nagle's algorithm for a delayed acknowledgement, and that would be measured.
     socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+    // A byte sent as urgent comes back in its place like any other, as RFC 6093 asks of every receiver; else it would be lost.
+    socket::setsockopt(&fd, sockopt::OobInline, &true)?;
     let is_permitted = |name: &&str| socket::setsockopt(&fd, sockopt::TcpCongestion, &(**name).into()).is_ok();
     // Told once for all listeners of a server.
     if !CONGESTION_CONTROLS.iter().any(is_permitted) && port != Port::Joined {

@@ -66,15 +66,19 @@ fn echo_connection(client: &mut Client, buffer: &mut [u8]) -> io::Result<Next> {
         let bytes = match client.stream.read(buffer) {
             Ok(0) => return Ok(Next::Finish),
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Next::Wait),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                client.has_urgent = false;
+                return Ok(Next::Wait);
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Next::Again),
             Err(error) => return Err(error),
         };
         client.connection.received(bytes);
         let sent = client.send(&buffer[..bytes])?;
         client.owed.extend_from_slice(&buffer[sent..bytes]);
-        // A short read has emptied the socket, and what comes later is another edge; an end that came along is not.
-        client.is_emptied = bytes < buffer.len() && !client.is_ended;
+        // A short read has emptied the socket, and what comes later is another edge; an end that came along is not, and
+        // neither is what lies behind urgent data, where a read stops.
+        client.is_emptied = bytes < buffer.len() && !client.is_ended && !client.has_urgent;
     } else {
         let owed = std::mem::take(&mut client.owed);
         let sent = client.send(&owed)?;
@@ -109,6 +113,8 @@ struct Client {
     is_emptied: bool,
     /// Whether an event said that the client writes no more.
     is_ended: bool,
+    /// Whether an event spoke of urgent data since the last read in vain.
+    has_urgent: bool,
 }
 
 impl Client {
@@ -179,7 +185,7 @@ impl Worker {
             return;
         };
         let place = self.clients.vacant_entry();
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        let interest = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         match self.poll.registry().register(&mut stream, Token(place.key()), interest) {
             Ok(()) => drop(place.insert(Client {
                 connection: slot.open(&stream),
@@ -187,6 +193,7 @@ impl Worker {
                 owed: Vec::new(),
                 is_emptied: true,
                 is_ended: false,
+                has_urgent: false,
             })),
             Err(error) => {
                 self.server.refuse(&stream);
@@ -198,6 +205,7 @@ impl Worker {
     fn ready(&mut self, token: Token, event: &Event, buffer: &mut [u8]) -> io::Result<()> {
         if let Some(client) = self.clients.get_mut(token.0) {
             client.is_ended |= event.is_read_closed() || event.is_error();
+            client.has_urgent |= event.is_priority();
         }
         self.echo(token, buffer)
     }

@@ -38,6 +38,7 @@ mod signal;
 mod socket;
 mod state;
 mod timer;
+mod turn;
 mod unavailable;
 mod version;
 mod workers;
@@ -51,6 +52,7 @@ pub use crate::{
     fork::ClientChild,
     server::{Server, ServerIdentity, serve, serve_with_workers_in},
     socket::adopt,
+    turn::Turn,
     unavailable::Unavailable,
     version::locked_version,
 };

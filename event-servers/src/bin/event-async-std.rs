@@ -7,7 +7,7 @@
 use async_std::io::{ReadExt, WriteExt};
 use async_std::net::{TcpListener, TcpStream};
 use async_std::task;
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve_with_workers_in};
+use server_kit::{AcceptAction, Connection, Server, ServerIdentity, Turn, locked_version, serve_with_workers_in};
 use std::io;
 use std::process::ExitCode;
 
@@ -51,7 +51,7 @@ async fn accept_loop(listener: std::net::TcpListener, server: Server) -> io::Res
 
 /// The contract: every byte back, in order, until the client's end of stream or a stop.
 async fn echo_connection(mut stream: TcpStream, mut connection: Connection, server: Server) -> io::Result<()> {
-    let mut buffer = server.buffer();
+    let (mut buffer, mut turn) = (server.buffer(), Turn::default());
     while !connection.stopping() {
         let bytes = stream.read(&mut buffer).await?;
         if bytes == 0 {
@@ -60,6 +60,9 @@ async fn echo_connection(mut stream: TcpStream, mut connection: Connection, serv
         connection.received(bytes);
         stream.write_all(&buffer[..bytes]).await?;
         connection.sent(bytes);
+        if turn.is_over() {
+            task::yield_now().await;
+        }
     }
     connection.finish(&stream);
     Ok(())

@@ -2,10 +2,10 @@
 //! Idiom: one task per connection, one buffer per task. Accept: one shared listener.
 //! Differs from the other backends: async-io keeps a thread of its own beside the workers.
 
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve};
-use smol::io::AsyncWriteExt;
-use smol::{Async, Executor, Timer, block_on, channel};
-use std::io::{self, ErrorKind, Read};
+use server_kit::{AcceptAction, Connection, Server, ServerIdentity, Turn, locked_version, serve};
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::{Async, Executor, Timer, block_on, channel, future};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -62,20 +62,18 @@ async fn accept_loop(listener: TcpListener, server: Server, executor: Arc<Execut
 
 /// The contract: every byte back, in order, until the client's end of stream or a stop.
 async fn echo_connection(mut stream: Async<TcpStream>, mut connection: Connection, server: Server) -> io::Result<()> {
-    let mut buffer = server.buffer();
+    let (mut buffer, mut turn) = (server.buffer(), Turn::default());
     while !connection.stopping() {
-        // Waits first: async-io's own read tries first, mostly twice, and each try in vain is a system call.
-        stream.readable().await?;
-        let bytes = match stream.get_ref().read(&mut buffer) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            result => result?,
-        };
+        let bytes = stream.read(&mut buffer).await?;
         if bytes == 0 {
             break;
         }
         connection.received(bytes);
         stream.write_all(&buffer[..bytes]).await?;
         connection.sent(bytes);
+        if turn.is_over() {
+            future::yield_now().await;
+        }
     }
     connection.finish(&stream);
     Ok(())

@@ -54,6 +54,7 @@ fn run(cli: Cli) -> Result<Option<Exit>, Failure> {
             cmd::run::print(&String::from_utf8_lossy(&page)).map(|()| None)
         }
         Some(Verb::AsOwnerOf { folder, arguments }) => Err(subject::run_as_owner_of(&folder, &arguments)),
+        Some(Verb::TryPrivateNetwork) => cmd::run::print(&format!("{}\n", subject::try_private()?)).map(|()| None),
         Some(Verb::LaunchServer { arguments }) => Err(subject::launch_server(arguments.into_iter().map(Into::into))),
     }
 }

@@ -1,7 +1,9 @@
 //! The machine and its settings, captured once per run: what cannot be read is null, never a guess.
 
+pub mod network;
+
 use crate::record::Environment;
-use crate::record::Machine;
+use crate::record::{Machine, NetworkKind};
 use crate::sampler::{cgroup, process};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
@@ -9,6 +11,7 @@ use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// Files whose one line can move the figures, by the name they get in the record.
 const SETTINGS: &[(&str, &str)] = &[
@@ -139,6 +142,7 @@ pub fn capture() -> Environment {
         clocksource: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         hypervisor: hypervisor(&cpuinfo),
         container: Some(container()),
+        network: Some(network::of_thread()),
         cgroup_version: cgroup::version(),
         load_average_1min: line("/proc/loadavg").and_then(|text| text.split(' ').next()?.parse().ok()),
         nofile_soft: nofile.map(|(soft, _)| soft),
@@ -151,7 +155,8 @@ pub fn capture() -> Environment {
 /// What loadgen itself changes while it runs, or what changes by itself: no reason to doubt a trial.
 const VOLATILE: &[&str] = &["uptime_and_idle_s", "cpus_allowed"];
 
-/// Settings that differ between two captures, one phrase each. What loadgen changes itself, such as its own limits and
+/// Settings that differ between two captures, one phrase each. Those of a network (`net.`) are compared only where both were
+/// read in the same kind of network: a private one is set up by loadgen and not like the host's. What loadgen changes itself, such as its own limits and
 /// where it may run, is left out.
 #[must_use]
 pub fn changes(before: &Environment, after: &Environment) -> Vec<String> {
@@ -174,12 +179,17 @@ pub fn changes(before: &Environment, after: &Environment) -> Vec<String> {
             .keys()
             .filter(|name| !before.settings.contains_key(*name)),
     ) {
-        if !VOLATILE.contains(&name.as_str()) {
+        let is_of_another_network = name.starts_with("net.") && network_kind(before) != network_kind(after);
+        if !VOLATILE.contains(&name.as_str()) && !is_of_another_network {
             let of = |environment: &Environment| environment.settings.get(name).cloned();
             compare(name, of(before).as_deref(), of(after).as_deref());
         }
     }
     changes
+}
+
+fn network_kind(environment: &Environment) -> Option<NetworkKind> {
+    environment.network.as_ref().map(|network| network.kind)
 }
 
 /// A short name of this kind of machine, e.g. `2cpu-linux-6.18`; never a host name.
@@ -243,16 +253,18 @@ fn port_count(range: &str) -> Option<u64> {
     (to >= from).then(|| to - from + 1)
 }
 
-/// CPUs this process may use, ascending.
+/// CPUs this process may use, ascending: as it was when this was first asked, before loadgen pinned a thread of its own.
 #[must_use]
 pub fn usable_cpus() -> Vec<usize> {
-    match sched_getaffinity(Pid::from_raw(0)) {
+    static USABLE: OnceLock<Vec<usize>> = OnceLock::new();
+    let ask = || match sched_getaffinity(Pid::from_raw(0)) {
         Ok(set) => (0..CpuSet::count())
             .filter(|cpu| set.is_set(*cpu).unwrap_or(false))
             .collect(),
         // More than 1024 CPUs.
         Err(_) => online_cpus(),
-    }
+    };
+    USABLE.get_or_init(ask).clone()
 }
 
 /// What the system says of one CPU.
@@ -465,6 +477,7 @@ fn line(path: impl AsRef<Path>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::NetworkPlace;
 
     #[test]
     fn a_label_names_cpus_and_kernel_only() {
@@ -524,6 +537,39 @@ mod tests {
     fn of_the_kernel_command_line_only_what_moves_figures_is_told() {
         let told = kernel_parameters("root=UUID=4f ip=10.0.0.9 isolcpus=2-3 quiet mitigations=off host=secret nosmt\n");
         assert_eq!(told, "isolcpus=2-3 mitigations=off nosmt");
+    }
+
+    #[test]
+    fn a_setting_of_the_network_is_compared_only_with_the_same_kind_of_network() {
+        let capture = |kind, ports: &str| Environment {
+            network: Some(NetworkPlace { kind, note: None }),
+            settings: [
+                ("net.ipv4.ip_local_port_range".to_owned(), ports.to_owned()),
+                ("vm.overcommit_memory".to_owned(), ports.to_owned()),
+            ]
+            .into(),
+            ..Environment::default()
+        };
+        let host = capture(NetworkKind::Host, "32768 60999");
+        let changed = |after| changes(&host, &after).len();
+        assert_eq!(changed(capture(NetworkKind::Host, "1024 65535")), 2);
+        assert_eq!(
+            changed(capture(NetworkKind::Private, "1024 65535")),
+            1,
+            "another network's ports"
+        );
+    }
+
+    #[test]
+    fn a_pinned_thread_does_not_make_the_machine_smaller() {
+        let before = capture().cpus_usable;
+        let pinned = std::thread::spawn(|| {
+            let mut one = CpuSet::new();
+            one.set(usable_cpus()[0]).unwrap();
+            nix::sched::sched_setaffinity(Pid::from_raw(0), &one).unwrap();
+            capture().cpus_usable
+        });
+        assert_eq!(pinned.join().unwrap(), before);
     }
 
     #[test]

@@ -208,6 +208,9 @@ pub struct Environment {
     pub hypervisor: Option<String>,
     /// `container` or `host`, with the runtime where it is known.
     pub container: Option<String>,
+    /// The network of the trial; null in records before 1.2.0. Settings that begin with `net.` are this network's.
+    #[serde(default)]
+    pub network: Option<NetworkPlace>,
     /// cgroup version in use for accounting: 1 or 2.
     pub cgroup_version: Option<u8>,
     /// One-minute load average at the start.
@@ -541,22 +544,47 @@ impl Hiccup {
     pub const AT_LEAST: u64 = 1000;
 }
 
-/// Round trip of one cache line between a CPU of the server and one of loadgen, the largest over the pairs in use. A
-/// virtual machine's CPUs move, and nothing else shows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// How far apart the CPUs of server and loadgen were, and what else the machine tells of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CpuDistance {
-    /// Before the server was started, in nanoseconds.
-    pub before_ns: f64,
-    /// After it was stopped.
-    pub after_ns: f64,
+    /// Round trip of a cache line before the trial and after it, in nanoseconds: the largest over the pairs of a server and a
+    /// loadgen CPU in use.
+    pub before_ns: Option<f64>,
+    pub after_ns: Option<f64>,
+    /// Why one of them is null; null when neither is.
+    pub reason: Option<String>,
+    /// Lowest frequency of these CPUs at that moment; null where the machine does not tell.
+    pub frequency_mhz_before: Option<f64>,
+    pub frequency_mhz_after: Option<f64>,
+    /// Times that one of these CPUs was slowed down because of its heat during the trial; null where the machine does not tell.
+    pub thermal_throttles: Option<u64>,
 }
 
 impl CpuDistance {
-    /// The larger of both, in nanoseconds.
+    /// The larger of both, in nanoseconds; `None` unless both are known: a CPU may have moved in between.
     #[must_use]
-    pub fn ns(&self) -> f64 {
-        self.before_ns.max(self.after_ns)
+    pub fn ns(&self) -> Option<f64> {
+        Some(self.before_ns?.max(self.after_ns?))
     }
+}
+
+/// The network that a trial ran in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NetworkPlace {
+    pub kind: NetworkKind,
+    /// Why it is the host's, though that was not asked for; or which sysctls of a private one could not be set. Null when there
+    /// is nothing to say.
+    pub note: Option<String>,
+}
+
+/// Whose network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkKind {
+    /// A namespace of the trial's own: loopback and nothing else.
+    Private,
+    /// Where loadgen runs.
+    Host,
 }
 
 /// TCP counters of /proc/net/netstat and /proc/net/snmp, or their growth.

@@ -10,6 +10,7 @@
 //! too (root, CAP_PERFMON), and Docker's default profile forbids it, so it would add unsafe code and no machine.
 
 pub mod cgroup;
+pub mod distance;
 pub mod hiccup;
 pub mod machine;
 pub mod network;

@@ -1,6 +1,9 @@
-//! The kernel's TCP counters that tell of lost or refused segments. They count for the whole network namespace.
+//! The kernel's TCP counters that tell of lost or refused segments, and room in the table of
+//! tracked connections. They hold for the network namespace of the calling thread, so `/proc/net` is not read: it is the first
+//! thread's.
 
 use crate::record::Network;
+use crate::units::share;
 use std::fs;
 
 /// Growth between two readings.
@@ -17,9 +20,52 @@ pub fn growth(before: &Network, after: &Network) -> Network {
 /// Reads now; none where the kernel does not tell.
 #[must_use]
 pub fn read() -> Option<Network> {
-    let netstat = fs::read_to_string("/proc/net/netstat").ok()?;
-    let snmp = fs::read_to_string("/proc/net/snmp").ok()?;
+    let netstat = fs::read_to_string("/proc/thread-self/net/netstat").ok()?;
+    let snmp = fs::read_to_string("/proc/thread-self/net/snmp").ok()?;
     parse(&netstat, &snmp)
+}
+
+/// How full the kernel's table of tracked connections is. Each connection takes an entry, a closed one for up to two minutes
+/// more, and when none is left the kernel drops what would need one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tracking {
+    pub count: u64,
+    /// Of the whole machine, by `net.netfilter.nf_conntrack_max`.
+    pub max: u64,
+}
+
+impl Tracking {
+    /// From this share of the table on a failure to connect or a lost segment may be its doing.
+    const FULL_SHARE: f64 = 0.95;
+
+    /// Connections that still fit.
+    #[must_use]
+    pub fn room(self) -> u64 {
+        self.max.saturating_sub(self.count)
+    }
+
+    /// The cause of what was lost, as one phrase, if that is the table.
+    #[must_use]
+    pub fn cause(self) -> Option<String> {
+        share(self.count, self.max).filter(|full| *full >= Self::FULL_SHARE).map(|_| {
+            format!(
+                "the table of tracked connections is full ({} of {}, net.netfilter.nf_conntrack_max): use --network private, \
+                 or wait two minutes",
+                self.count, self.max
+            )
+        })
+    }
+}
+
+/// How full it is now; none where no connection is tracked.
+#[must_use]
+pub fn tracking() -> Option<Tracking> {
+    let read = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/net/netfilter/nf_conntrack_{name}")).ok()?;
+        text.trim().parse().ok()
+    };
+    let (count, max) = (read("count")?, read("max")?);
+    (count > 0).then_some(Tracking { count, max })
 }
 
 /// The counters since boot from the texts of /proc/net/netstat and /proc/net/snmp.
@@ -53,6 +99,19 @@ mod tests {
         let text = "Ip: Forwarding DefaultTTL\nIp: 1 64\nTcp: RtoMin RetransSegs InErrs\nTcp: 200 17 0\n";
         assert_eq!(counter(text, "Tcp:", "RetransSegs"), Some(17));
         assert_eq!(counter(text, "Tcp:", "NoSuch"), None);
+    }
+
+    #[test]
+    fn a_full_table_of_tracked_connections_is_named_and_one_with_room_is_not() {
+        let tracking = |count| Tracking { count, max: 262_144 };
+        assert_eq!(tracking(262_144 / 2).cause(), None);
+        assert_eq!(tracking(262_144 / 2).room(), 131_072);
+        let cause = tracking(262_140).cause().unwrap();
+        assert!(
+            cause.contains("262140 of 262144") && cause.contains("--network private"),
+            "{cause}"
+        );
+        assert_eq!(tracking(262_150).room(), 0, "the kernel may go beyond it for a moment");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Listening TCP sockets of this machine and who holds them.
 
 use super::process;
-use procfs::net::{TcpNetEntry, TcpState};
+use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
+use procfs::{FromBufReadSI, ProcResult, current_system_info};
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
@@ -23,10 +25,16 @@ pub struct Owner {
 /// # Errors
 /// When the kernel does not tell.
 pub fn listeners(address: SocketAddr) -> Result<Vec<u64>, String> {
-    let v4 = procfs::net::tcp().map_err(|error| format!("/proc/net/tcp cannot be read: {error}"))?;
+    let v4 = table("tcp").map_err(|error| format!("the table of TCP sockets cannot be read: {error}"))?;
     // A kernel without IPv6 has no such file.
-    let v6 = procfs::net::tcp6().unwrap_or_default();
+    let v6 = table("tcp6").unwrap_or_default();
     Ok(listening_inodes(address, v4.iter().chain(&v6)))
+}
+
+/// TCP sockets of the calling thread's network namespace: `/proc/net` would be the first thread's.
+fn table(file: &str) -> ProcResult<Vec<TcpNetEntry>> {
+    let file = File::open(format!("/proc/thread-self/net/{file}"))?;
+    TcpNetEntries::from_buf_read(BufReader::new(file), current_system_info()).map(|entries| entries.0)
 }
 
 fn listening_inodes<'a>(address: SocketAddr, entries: impl Iterator<Item = &'a TcpNetEntry>) -> Vec<u64> {
@@ -121,8 +129,6 @@ pub fn is_of_this_machine(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use procfs::net::TcpNetEntries;
-    use procfs::{FromBufReadSI, current_system_info};
     use std::net::TcpListener;
 
     const TABLE: &str =

@@ -5,6 +5,7 @@ mod attach;
 mod build;
 mod container;
 mod launch;
+mod network;
 mod owner;
 mod probe;
 mod resolve;
@@ -14,6 +15,7 @@ mod verify;
 
 pub use build::server_directory;
 pub use launch::{VERB as LAUNCH_VERB, launch_server};
+pub use network::{TRY_VERB, prepare_private, try_private};
 pub use owner::run_as_owner_of;
 pub use probe::Probes;
 pub use resolve::{Resolved, resolve};

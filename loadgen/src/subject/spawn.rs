@@ -1,6 +1,7 @@
 //! One server process that loadgen started: READY, signals, STATS, exit, and nothing left behind.
 
 use super::launch;
+use crate::environment::network;
 use crate::sampler::Cgroup;
 use crate::sampler::process::{self, Entry, Watch};
 use crate::sampler::syscalls::{self, SyscallCounter};
@@ -105,8 +106,8 @@ impl Running {
             .stderr(Stdio::piped())
             // Ctrl-C is for loadgen, which stops the server in its own time.
             .process_group(0);
-        let mut child = spawn_on_lasting_thread(command)
-            .map_err(|error| format!("{} cannot be run: {error}", launch.launcher.display()))?;
+        let mut child =
+            spawn(command).map_err(|error| format!("{} cannot be run: {error}", launch.launcher.display()))?;
         // Without a pipe the channel is closed at once, and waiting for READY says so.
         let stdout = child.stdout.take().map_or_else(|| mpsc::channel().1, read_lines);
         let stderr = child.stderr.take().map(keep_end).unwrap_or_default();
@@ -364,8 +365,17 @@ fn tree_of(pid: Pid) -> Vec<u32> {
         .collect()
 }
 
-/// Starts a process from a thread that lives as long as loadgen does: PR_SET_PDEATHSIG fires when the *thread* ends that
-/// started the process, not when the whole process does.
+/// Starts a process where the calling thread is. PR_SET_PDEATHSIG fires when the *thread* ends that started the process, not
+/// when the whole process does; so the starting thread is one that lives as long as loadgen does, unless the caller is in
+/// a network of its own: then it is the thread of a whole trial, and only what it starts itself is in that network too.
+fn spawn(mut command: Command) -> io::Result<Child> {
+    if network::is_private() {
+        command.spawn()
+    } else {
+        spawn_on_lasting_thread(command)
+    }
+}
+
 fn spawn_on_lasting_thread(mut command: Command) -> io::Result<Child> {
     type Job = Box<dyn FnOnce() + Send>;
     static JOBS: OnceLock<mpsc::Sender<Job>> = OnceLock::new();

@@ -72,6 +72,9 @@ pub enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Enter a network namespace of its own and end; used by loadgen itself
+    #[command(hide = true)]
+    TryPrivateNetwork,
     /// Start a server in its own cgroup; used by loadgen itself
     #[command(hide = true, disable_help_flag = true)]
     LaunchServer {

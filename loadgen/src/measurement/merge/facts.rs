@@ -152,6 +152,7 @@ impl<'a> Facts<'a> {
             clocksource: common!(clocksource),
             hypervisor: common!(hypervisor),
             container: common!(container),
+            network: common!(network),
             cgroup_version: common!(cgroup_version),
             nofile_soft: common!(nofile_soft),
             nofile_hard: common!(nofile_hard),

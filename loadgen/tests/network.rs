@@ -1,0 +1,109 @@
+//! Private networks by the built program, as root and as an ordinary user.
+
+use loadgen::environment::network;
+use loadgen::record::{NetworkKind, Start};
+use loadgen::sampler::socket;
+use loadgen::subject::{self, Request};
+use nix::unistd::geteuid;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::Duration;
+
+/// Nobody: not root, and no user of this machine.
+const NOBODY: u32 = 65534;
+
+fn try_as_caller() -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.arg("try-private-network").output().unwrap()
+}
+
+/// Either it was made, or one sentence says which step was refused; nothing in between.
+fn is_made_or_refused_by_name(output: &Output) {
+    let (made, refused) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    if output.status.success() {
+        assert!(made.starts_with("private network"), "{made}");
+    } else {
+        assert_eq!(refused.lines().count(), 1, "{refused}");
+        assert!(refused.contains("namespace"), "{refused}");
+    }
+}
+
+#[test]
+fn whoever_runs_this_gets_a_private_network_or_the_reason() {
+    is_made_or_refused_by_name(&try_as_caller());
+}
+
+#[test]
+fn an_ordinary_user_gets_one_by_a_user_namespace_where_the_kernel_permits_it() {
+    if !geteuid().is_root() {
+        return is_made_or_refused_by_name(&try_as_caller());
+    }
+    // The path to the test's binary may be closed to others.
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let copy = folder.path().join("loadgen");
+    std::fs::copy(env!("CARGO_BIN_EXE_loadgen"), &copy).unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let tried = Command::new(&copy)
+        .arg("try-private-network")
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    is_made_or_refused_by_name(&tried);
+    let permits = |file: &str| {
+        std::fs::read_to_string(file).is_ok_and(|text| text.trim().parse::<u64>().is_ok_and(|number| number > 0))
+    };
+    // What the kernel says of itself; a security module may still refuse, and then it is named above.
+    if permits("/proc/sys/user/max_user_namespaces") && permits("/proc/sys/user/max_net_namespaces") {
+        let text = String::from_utf8_lossy(&tried.stderr);
+        assert!(
+            tried.status.success() || text.contains("Permission") || text.contains("not permitted"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_is_started_from_a_private_network_is_in_it_with_its_group_and_its_whole_life() {
+    if !network::may_enter() {
+        // An ordinary user's test harness has several threads already, so no user namespace can be had here.
+        return is_made_or_refused_by_name(&try_as_caller());
+    }
+    let trial = thread::spawn(|| {
+        network::enter_private().unwrap();
+        assert_eq!(network::of_thread().kind, NetworkKind::Private);
+        let server = subject::obtain(&Request {
+            target: "thread",
+            start: Start::Always,
+            workers: None,
+            server_cpus: &[],
+            connect_timeout: Duration::from_secs(10),
+            arguments: &[],
+            allow_public: false,
+            no_build: false,
+            counts_syscalls: false,
+        })
+        .unwrap();
+        let address = server.address();
+        assert_eq!(
+            socket::listeners(address).map(|inodes| inodes.len()),
+            Ok(1),
+            "it listens here"
+        );
+        let has_group = server.watched().cgroup.is_some();
+        let stopped = server.stop();
+        assert!(stopped.clean, "{}", stopped.text);
+        (address, has_group)
+    });
+    let (address, has_group) = trial.join().unwrap();
+    assert_eq!(socket::listeners(address), Ok(Vec::new()), "nothing listens outside");
+    assert_eq!(
+        has_group,
+        loadgen::sampler::Cgroup::create().is_ok(),
+        "groups are made inside as outside"
+    );
+}

@@ -3,7 +3,7 @@
 use echo_contract::conformance::{Launch, Process, Signal};
 use nix::sys::signal::{self, kill};
 use nix::unistd::Pid;
-use server_testkit::{RunningServer, ServerBinary};
+use server_testkit::{RunningServer, ServerBinary, not_tested};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -103,9 +103,10 @@ fn a_client_that_gets_no_process_gets_a_fin_and_the_server_lives() {
     for client in &mut kept {
         ping(client).unwrap();
     }
-    let had_room = !kept.is_empty();
-    drop(kept);
-    if had_room {
+    if kept.is_empty() {
+        not_tested("that a client is served again: this user's own processes fill the limit, root's do not");
+    } else {
+        drop(kept);
         server.await_condition("a client is served again", |server| try_served(server).is_some());
     }
     let exit = server.stop(LIMIT);

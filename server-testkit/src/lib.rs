@@ -415,6 +415,16 @@ fn text_of(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
     receiver
 }
 
+/// Says that this machine does not let a test show `what`; with `CI=true` in the environment that is a failure.
+///
+/// # Panics
+/// With `CI=true`.
+pub fn not_tested(what: &str) {
+    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!is_ci, "NOT TESTED, and CI=true: {what}");
+    eprintln!("NOT TESTED: {what}");
+}
+
 struct Stat {
     pid: u32,
     parent: u32,

@@ -1,7 +1,7 @@
 //! What only a server made of threads can get wrong: threads that stay, threads that cannot be had.
 
 use echo_contract::conformance::Launch;
-use server_testkit::{RunningServer, ServerBinary};
+use server_testkit::{RunningServer, ServerBinary, not_tested};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -32,9 +32,10 @@ fn a_client_that_gets_no_thread_gets_a_fin_and_the_server_lives() {
     for client in &mut kept {
         assert!(ping(client));
     }
-    let had_room = !kept.is_empty();
-    drop(kept);
-    if had_room {
+    if kept.is_empty() {
+        not_tested("that a client is served again: this user's own processes fill the limit, root's do not");
+    } else {
+        drop(kept);
         server.await_condition("a client is served again", |server| try_served(server).is_some());
     }
     let exit = server.stop(LIMIT);

@@ -131,7 +131,24 @@ fn each_fault_of_a_closed_loop_gives_its_own_reason_and_no_other() {
         }),
         ("steady_state", |trial| trial.steady = Some(steady(SteadyClass::None))),
         ("listen_overflows", |trial| network_of(trial).listen_drops = 1),
+        ("listen_overflows", |trial| {
+            network_of(trial).retransmits = 3;
+            network_of(trial).timeouts = 3;
+            network_of(trial).syn_retransmits = 3;
+        }),
         ("retransmits", |trial| network_of(trial).retransmits = 1),
+        ("errors", |trial| {
+            let failed = trial.counts.ok / 900;
+            trial.counts.ok -= failed;
+            trial.counts.reset += failed;
+            trial.windows[0].ok -= failed;
+            trial.windows[0].errors += failed;
+            trial.littles_law = None;
+        }),
+        ("window_gap", |trial| {
+            // It stood still from before the phase began.
+            trial.throughput.duration_s = 1.5 * trial.windows.iter().map(|window| window.length_s).sum::<f64>();
+        }),
         ("retransmits", |trial| network_of(trial).timeouts = 1),
         ("backlog_drops", |trial| network_of(trial).backlog_drops = 1),
         ("incomplete", |trial| trial.complete = false),
@@ -180,6 +197,25 @@ fn what_is_no_fault_gives_no_reason() {
     trial.steady = Some(steady(SteadyClass::WarmUp));
     trial.loadgen_cost.cpu_percent_max = 99.0; // a closed loop is only labelled client-bound
     assert_eq!(gates(&trial), Vec::<String>::new());
+    // Probes for a last segment, and retransmissions that were taken back.
+    let mut trial = clean();
+    *network_of(&mut trial) = Network {
+        retransmits: 132,
+        tail_loss_probes: 135,
+        undone_retransmits: 2,
+        timeouts: 2,
+        ..Network::default()
+    };
+    assert_eq!(gates(&trial), Vec::<String>::new());
+    // A message in two thousand.
+    let mut trial = clean();
+    let failed = trial.counts.ok / 2000;
+    trial.counts.ok -= failed;
+    trial.counts.timeout += failed;
+    trial.windows[0].ok -= failed;
+    trial.windows[0].errors += failed;
+    trial.littles_law = None;
+    assert_eq!(gates(&trial), Vec::<String>::new());
     // An even plan may leave evenly.
     let mut trial = clean_open_loop();
     trial
@@ -196,6 +232,9 @@ fn what_is_no_fault_gives_no_reason() {
 fn a_counting_trial_is_not_judged_by_what_spoils_times() {
     let mut trial = clean();
     trial.plan.counting = true;
+    trial.server_cost.syscalls_method = "not counted: no tracefs".into();
+    assert_eq!(gates(&trial), ["not_counted"], "it has counted nothing");
+    trial.server_cost.syscalls_per_message = Some(3.0);
     trial.loadgen_cost.foreign_cpu_percent_max = Some(50.0);
     trial.windows[3].length_s = 0.3;
     assert_eq!(gates(&trial), Vec::<String>::new());

@@ -593,12 +593,34 @@ pub struct Network {
     /// Connection attempts dropped, at a full accept queue (`ListenOverflows`) or for any reason (`ListenDrops`, which
     /// counts those too).
     pub listen_drops: u64,
-    /// Segments sent again (`RetransSegs`).
+    /// Segments sent again (`RetransSegs`), for whatever reason.
     pub retransmits: u64,
     /// Retransmission timers that ran out (`TCPTimeouts`).
     pub timeouts: u64,
     /// Segments dropped because a socket's backlog was full (`TCPBacklogDrop`).
     pub backlog_drops: u64,
+    /// Of the segments sent again: probes for the loss of a last segment (`TCPLossProbes`), sent when an acknowledgement is
+    /// late, as on a busy machine. They are no loss.
+    #[serde(default)]
+    pub tail_loss_probes: u64,
+    /// Retransmissions that the kernel took back since the original had arrived (`TCPFullUndo`, `TCPPartialUndo`,
+    /// `TCPDSACKUndo`, `TCPLossUndo`).
+    #[serde(default)]
+    pub undone_retransmits: u64,
+    /// Of the segments sent again: connection attempts (`TCPSynRetrans`), as at a full accept queue.
+    #[serde(default)]
+    pub syn_retransmits: u64,
+}
+
+impl Network {
+    /// Segments of established connections that were lost: what was sent again, or timers that ran out, which tell of the
+    /// same loss, without what was none.
+    #[must_use]
+    pub fn lost_segments(&self) -> u64 {
+        let no_loss = self.undone_retransmits + self.syn_retransmits;
+        let sent_again = self.retransmits.saturating_sub(self.tail_loss_probes + no_loss);
+        sent_again.max(self.timeouts.saturating_sub(no_loss))
+    }
 }
 
 impl AddAssign for Network {
@@ -607,6 +629,9 @@ impl AddAssign for Network {
         self.retransmits += other.retransmits;
         self.timeouts += other.timeouts;
         self.backlog_drops += other.backlog_drops;
+        self.tail_loss_probes += other.tail_loss_probes;
+        self.undone_retransmits += other.undone_retransmits;
+        self.syn_retransmits += other.syn_retransmits;
     }
 }
 

@@ -6,14 +6,21 @@ use crate::record::Network;
 use crate::units::share;
 use std::fs;
 
+/// Counters of retransmissions that turned out not to have been needed.
+const UNDONE: [&str; 4] = ["TCPFullUndo", "TCPPartialUndo", "TCPDSACKUndo", "TCPLossUndo"];
+
 /// Growth between two readings.
 #[must_use]
 pub fn growth(before: &Network, after: &Network) -> Network {
+    let growth = |of: fn(&Network) -> u64| of(after).saturating_sub(of(before));
     Network {
-        listen_drops: after.listen_drops.saturating_sub(before.listen_drops),
-        retransmits: after.retransmits.saturating_sub(before.retransmits),
-        timeouts: after.timeouts.saturating_sub(before.timeouts),
-        backlog_drops: after.backlog_drops.saturating_sub(before.backlog_drops),
+        listen_drops: growth(|network| network.listen_drops),
+        retransmits: growth(|network| network.retransmits),
+        timeouts: growth(|network| network.timeouts),
+        backlog_drops: growth(|network| network.backlog_drops),
+        tail_loss_probes: growth(|network| network.tail_loss_probes),
+        undone_retransmits: growth(|network| network.undone_retransmits),
+        syn_retransmits: growth(|network| network.syn_retransmits),
     }
 }
 
@@ -77,6 +84,10 @@ pub fn parse(netstat: &str, snmp: &str) -> Option<Network> {
         retransmits: counter(snmp, "Tcp:", "RetransSegs")?,
         timeouts: extended("TCPTimeouts")?,
         backlog_drops: extended("TCPBacklogDrop")?,
+        // Kernels without them have nothing to leave out.
+        tail_loss_probes: extended("TCPLossProbes").unwrap_or(0),
+        undone_retransmits: UNDONE.iter().filter_map(|name| extended(name)).sum(),
+        syn_retransmits: extended("TCPSynRetrans").unwrap_or(0),
     })
 }
 

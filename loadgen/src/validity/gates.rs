@@ -3,8 +3,8 @@
 //! Limits and reasons: METHODOLOGY, "When a trial is invalid".
 
 use super::invariants;
-use crate::record::Arrivals;
-use crate::record::{GateName, Latency, Measurement, Origin, Reason, SteadyClass};
+use crate::record::{Arrivals, Counts, GateName, Latency, Measurement, Origin, Reason, SteadyClass};
+use crate::units::percent;
 use crate::workload::pool;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
@@ -32,6 +32,12 @@ const ARRIVALS_PER_WINDOW: f64 = 5.0;
 const ARRIVALS_P: f64 = 1e-6;
 /// Longest window of 100 ms: a longer one means that loadgen itself stood still.
 const WINDOW_S: f64 = 0.2;
+/// Share of the measured phase that no window covers, in percent: loadgen stood still when it began.
+const UNCOVERED_PERCENT: f64 = 1.0;
+/// What may be missing in any case: the conductor's own wake-up at the end of a short phase comes late too.
+const UNCOVERED_S: f64 = 0.05;
+/// Share of the messages that may fail, in percent.
+const ERRORS_PERCENT: f64 = 0.1;
 
 /// What the gates need beside the record.
 #[derive(Clone, Debug, Default)]
@@ -118,6 +124,12 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
             )
         },
     );
+    errors(counts, gates);
+    if measurement.plan.counting && measurement.server_cost.syscalls_per_message.is_none() {
+        gates.none_of(GateName::NotCounted, 1, |_| {
+            measurement.server_cost.syscalls_method.clone()
+        });
+    }
     gates.none_of(GateName::LocalFailures, evidence.local_failures, |observed| {
         format!(
             "{observed} connections failed on this machine's own limits (source ports, descriptors): use fewer clients or \
@@ -130,6 +142,34 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
              lower --rate"
         )
     });
+}
+
+/// Were the messages answered? A wrong echo is not counted here: one is too many.
+fn errors(counts: &Counts, gates: &mut Gates) {
+    let failed = counts.errors() - counts.corrupted;
+    gates.limit(
+        GateName::Errors,
+        percent(failed, counts.sent),
+        ERRORS_PERCENT,
+        |observed| {
+            let kinds = [
+                (counts.refused, "refused"),
+                (counts.reset, "reset"),
+                (counts.timeout, "timed out"),
+                (counts.truncated, "truncated"),
+            ];
+            let kinds: Vec<String> = kinds
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, kind)| format!("{count} {kind}"))
+                .collect();
+            format!(
+                "{failed} of {} messages failed, {observed:.2} % (limit {ERRORS_PERCENT} %): {}",
+                counts.sent,
+                kinds.join(", ")
+            )
+        },
+    );
 }
 
 /// Did the kernel carry all segments at once?
@@ -146,10 +186,16 @@ fn network(measurement: &Measurement, gates: &mut Gates) {
     gates.none_of(GateName::BacklogDrops, network.backlog_drops, |observed| {
         format!("the kernel dropped {observed} TCP segments because a socket's backlog was full")
     });
-    // A timer that runs out sends a segment again, so both tell of the same loss.
-    gates.none_of(GateName::Retransmits, network.retransmits.max(network.timeouts), |_| {
+    gates.none_of(GateName::ListenOverflows, network.syn_retransmits, |observed| {
         format!(
-            "{} TCP segments were sent again on this machine and {} timers ran out: the network lost data or was too busy",
+            "{observed} SYNs were sent again after a second: the accept queue of the server is short, or the network drops \
+             connections: raise the server's backlog and net.core.somaxconn"
+        )
+    });
+    gates.none_of(GateName::Retransmits, network.lost_segments(), |observed| {
+        format!(
+            "{observed} TCP segments were lost on this machine ({} sent again, {} timers ran out, tail-loss probes and undone \
+             retransmissions left out): the network lost data or was too busy",
             network.retransmits, network.timeouts
         )
     });
@@ -324,6 +370,17 @@ fn constancy(measurement: &Measurement, evidence: &Evidence, gates: &mut Gates) 
              machine suspended?"
         )
     });
+    // What it stood still before its first message is in no window at all. A job has none.
+    let phase_s = measurement.throughput.duration_s;
+    let covered_s: f64 = measurement.windows.iter().map(|window| window.length_s).sum();
+    let is_told = !measurement.windows.is_empty() && measurement.complete && phase_s - covered_s > UNCOVERED_S;
+    let uncovered = is_told.then(|| 100.0 * (1.0 - covered_s / phase_s));
+    gates.limit(GateName::WindowGap, uncovered, UNCOVERED_PERCENT, |observed| {
+        format!(
+            "loadgen itself stood still: its windows cover {covered_s:.2} of {phase_s:.2} s, {observed:.1} % are missing (limit \
+             {UNCOVERED_PERCENT} %); was it stopped, or the machine suspended?"
+        )
+    });
     if let Some(steady) = &measurement.steady
         && matches!(steady.class, SteadyClass::Slowdown | SteadyClass::None)
     {
@@ -410,8 +467,7 @@ pub fn remarks(measurement: &Measurement) -> Vec<String> {
     let mut remarks = Vec::new();
     if measurement.plan.counting {
         remarks.push(
-            "counting trial: the kernel counted the server's system calls, which slows it; rates, times and costs are no timing"
-                .to_string(),
+            "counting trial: counting system calls slows the server; rates, times and costs are no timing".to_string(),
         );
     }
     let busy = measurement.loadgen_cost.cpu_percent_max;

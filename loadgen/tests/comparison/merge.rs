@@ -328,6 +328,7 @@ fn what_only_the_second_record_saw_of_the_network_is_kept() {
         retransmits: 500,
         timeouts: 2,
         backlog_drops: 1,
+        ..Network::default()
     };
     let merged = merge(vec![seen(1, Some(Network::default())), seen(2, Some(lossy))], &[]).unwrap();
     assert_eq!(merged.network, Some(lossy));

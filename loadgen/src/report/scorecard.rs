@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::calibration::scorecard::{Quiet, Setting};
     use crate::record::Environment;
-    use crate::record::Placement;
+    use crate::suite::sample;
 
     fn card(foreign: f64) -> Scorecard {
         let quiet = Quiet {
@@ -175,12 +175,7 @@ mod tests {
             started_at: "2026-01-31T10:00:00Z".into(),
             length: "quick",
             seed: 1,
-            placement: Placement {
-                asked: "auto".into(),
-                server_cpus: vec![0],
-                loadgen_cpus: vec![1],
-                shared: false,
-            },
+            placement: sample::placement(),
             loadgen_version: "0.0.0",
             environment: Environment::default(),
         };

@@ -7,6 +7,8 @@ pub mod matrix;
 pub mod order;
 pub mod preset;
 pub mod results;
+#[doc(hidden)]
+pub mod sample;
 pub mod search;
 pub mod statistics;
 pub mod studentised;

@@ -73,12 +73,12 @@ fn suite_of(rounds: u32, fault: fn(&Plan, &SuitePlace) -> Fault) -> (SuiteFile, 
 }
 
 /// The nine rounds, made once for all tests.
-fn nine_rounds() -> &'static (SuiteFile, Store, tempfile::TempDir) {
+pub(crate) fn nine_rounds() -> &'static (SuiteFile, Store, tempfile::TempDir) {
     static MADE: OnceLock<(SuiteFile, Store, tempfile::TempDir)> = OnceLock::new();
     MADE.get_or_init(|| suite_of(9, troubled))
 }
 
-fn single(target: &str, workload: &str, fault: Fault) -> Measurement {
+pub(crate) fn single(target: &str, workload: &str, fault: Fault) -> Measurement {
     let suite = file(ORIGINALS, "default", 1, 600).suite;
     let pair = Pair {
         target: target.into(),

@@ -8,3 +8,4 @@ mod schema;
 mod store;
 mod suite;
 mod synthetic;
+mod tables;

@@ -5,9 +5,9 @@ use loadgen::compare::runner::{SuiteEnd, TrialProgress, Trials, View, run_suite_
 use loadgen::failure::Failure;
 use loadgen::measurement::store::Store;
 use loadgen::record::*;
-use loadgen::record::{Placement, Plan, Start};
 use loadgen::recorder::latency::LatencyHistogram;
-use loadgen::suite::matrix::{self, PlanBase, Suite, SuiteFile};
+use loadgen::suite::matrix::{self, Suite, SuiteFile};
+use loadgen::suite::sample;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::cell::Cell;
@@ -122,30 +122,11 @@ pub(crate) fn file(targets: &str, workloads: &str, rounds: u32, budget_s: u64) -
         spent_ms: 0,
         ended: None,
         suite: Suite {
-            name: "default".into(),
             targets: matrix::targets(targets).unwrap(),
             workloads: matrix::workloads(workloads).unwrap(),
             rounds_max: rounds,
             budget_ms: budget_s * 1000,
-            seed: 20_260_131,
-            control_in_every_block: true,
-            control: Some("thread".into()),
-            counting: vec![],
-            base: PlanBase {
-                start: Start::Always,
-                threads: 1,
-                placement: Placement {
-                    asked: "auto".into(),
-                    server_cpus: vec![0],
-                    loadgen_cpus: vec![1],
-                    shared: false,
-                },
-                timeout_ms: 10_000,
-                connect_timeout_ms: 3000,
-                source_addresses: vec![],
-                repeat_for_ms: 2000,
-                connect_window: 512,
-            },
+            ..sample::suite()
         },
     }
 }

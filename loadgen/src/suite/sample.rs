@@ -1,0 +1,44 @@
+//! A small suite for tests, so that a field that is new in a plan is filled in one place.
+
+use super::matrix::{PlanBase, Suite, workloads};
+use crate::record::{Placement, Start};
+
+/// Two targets under a job and a timed workload, ten rounds.
+///
+/// # Panics
+/// Never: its workloads are presets.
+#[must_use]
+pub fn suite() -> Suite {
+    Suite {
+        name: "default".into(),
+        targets: vec!["fork".into(), "thread".into()],
+        workloads: workloads("light,steady").expect("presets"),
+        rounds_max: 10,
+        budget_ms: 420_000,
+        seed: 20_260_131,
+        control: Some("thread".into()),
+        control_in_every_block: true,
+        counting: vec![],
+        base: PlanBase {
+            start: Start::Always,
+            threads: 1,
+            placement: placement(),
+            timeout_ms: 10_000,
+            connect_timeout_ms: 3000,
+            source_addresses: vec![],
+            repeat_for_ms: 2000,
+            connect_window: 512,
+        },
+    }
+}
+
+/// Two CPUs, one for each side.
+#[must_use]
+pub fn placement() -> Placement {
+    Placement {
+        asked: "auto".into(),
+        server_cpus: vec![0],
+        loadgen_cpus: vec![1],
+        shared: false,
+    }
+}

@@ -155,7 +155,7 @@ use Merge::{Max, OverTime, Peak, Per, Rate, Samples, Sum, Unknown};
 quantities! {
     MESSAGES_PER_S: "messages_per_s" "messages/s", Plain, (throughput.messages_per_s), Load Rate, More, [Speed Range Spread Runtimes Sweep Chart];
     CONNECTIONS_PER_S: "connections_per_s" "connections\n/s", Plain, (throughput.connections_per_s), Load Rate, More, [Speed Spread];
-    BYTES_PER_S: "bytes_per_s" "bytes/s", BytesRate, (throughput.bytes_per_s), Load Rate, More, [Spread];
+    BYTES_PER_S: "bytes_per_s" "bytes/s", BytesRate, (throughput.bytes_per_s), Load Rate, More, [Speed Spread];
 
     RESPONSE_SAMPLES: "response_samples" "response\nsamples", Whole, (Response count), Load Samples, Neither, [];
     RESPONSE_P50: "response_p50_ns" "response\np50", Ns, (Response p50), Load Samples, Less, [Response Runtimes];

@@ -9,8 +9,6 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadTimes {
     pub id: u32,
-    /// As named with `std::thread::Builder::name`, cut to 15 letters.
-    pub name: String,
     pub cpu_ns: u64,
     /// Time it was runnable but not running; null where the kernel keeps no schedstat.
     pub run_delay_ns: Option<u64>,
@@ -26,7 +24,6 @@ pub fn threads() -> Vec<ThreadTimes> {
             let times = process::schedstat(path.join("schedstat").to_str()?)?;
             Some(ThreadTimes {
                 id: task.file_name().to_str()?.parse().ok()?,
-                name: fs::read_to_string(path.join("comm")).ok()?.trim_end().to_owned(),
                 cpu_ns: times.cpu_ns,
                 // All zero means that the kernel does not count.
                 run_delay_ns: (times != SchedTimes::default()).then_some(times.run_delay_ns),
@@ -60,21 +57,17 @@ fn clock(id: ClockId) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::gettid;
 
     #[test]
-    fn a_named_thread_that_works_is_seen_with_its_cpu_time() {
+    fn a_thread_that_works_is_seen_with_its_cpu_time() {
         let work = || {
             let until = thread_cpu() + Duration::from_millis(5);
             while thread_cpu() < until {}
-            threads()
+            (gettid().as_raw().cast_unsigned(), threads())
         };
-        let seen = std::thread::Builder::new()
-            .name("own-times".into())
-            .spawn(work)
-            .unwrap()
-            .join()
-            .unwrap();
-        let thread = seen.iter().find(|thread| thread.name == "own-times").unwrap();
+        let (id, seen) = std::thread::spawn(work).join().unwrap();
+        let thread = seen.iter().find(|thread| thread.id == id).unwrap();
         assert!(thread.cpu_ns >= 1_000_000, "{thread:?}");
         assert!(process_cpu() >= Duration::from_millis(5));
     }

@@ -6,7 +6,8 @@ use nix::unistd::Pid;
 use server_testkit::{RunningServer, ServerBinary, not_tested};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -113,6 +114,62 @@ fn a_client_that_gets_no_process_gets_a_fin_and_the_server_lives() {
     assert_eq!(exit.code, Some(0));
     assert!(exit.stats.unwrap().refused >= refused);
     assert!(exit.stderr.contains("a client was refused"), "{}", exit.stderr);
+}
+
+#[test]
+fn workers_that_died_while_none_could_be_forked_come_back_when_there_is_room() {
+    const PLENTY: u64 = 100;
+    let arguments = ["--strategy", "prefork", "--workers", "4"];
+    let binary = ServerBinary::new(env!("CARGO_BIN_EXE_fork-server"), &arguments).with_max_processes(PLENTY);
+    let mut server = binary.start(&Launch::default()).unwrap();
+    server.limit_processes(0).unwrap();
+    for (worker, _) in server.children().unwrap() {
+        kill(pid(worker), signal::Signal::SIGKILL).unwrap();
+    }
+    await_no_children(&server);
+    // Longer than any pause that a pool of processes makes for those that end as soon as they have begun.
+    thread::sleep(Duration::from_millis(1500));
+    server.limit_processes(PLENTY).unwrap();
+    let room = Instant::now();
+    server.await_condition("four workers", |server| server.children().unwrap().len() == 4);
+    let took = room.elapsed();
+    served(&server);
+    let exit = server.stop(LIMIT);
+    // 50 ms on an idle machine.
+    assert!(took < Duration::from_secs(1), "after {took:?}");
+    assert!(exit.stderr.contains("4 of 4 workers are missing"), "{}", exit.stderr);
+    assert!(exit.stderr.lines().count() <= 5, "about one a second: {}", exit.stderr);
+}
+
+#[test]
+fn a_slow_reader_costs_a_process_no_more_than_an_idle_client() {
+    const OWED_BYTES: usize = 16 << 20;
+    const BUFFER_KIB: u64 = 16;
+    let server = start(&[]);
+    let mut client = served(&server);
+    let child = server.children().unwrap()[0].0;
+    let idle_kib = private_kib(child);
+    client.set_nonblocking(true).unwrap();
+    let (mut owed, mut until) = (0, Instant::now() + Duration::from_secs(1));
+    while owed < OWED_BYTES && Instant::now() < until {
+        if let Ok(bytes) = client.write(&[7; 64 << 10]) {
+            (owed, until) = (owed + bytes, Instant::now() + Duration::from_secs(1));
+        }
+    }
+    let owing_kib = private_kib(child);
+    assert!(owed > 64 << 10, "the kernel's buffers took {owed} bytes");
+    assert!(
+        owing_kib <= idle_kib + BUFFER_KIB,
+        "{idle_kib} KiB of its own before, {owing_kib} KiB while it owes"
+    );
+}
+
+/// Memory that a process shares with nobody.
+fn private_kib(pid: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    let kib = private.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap());
+    kib.sum()
 }
 
 fn start(arguments: &[&str]) -> RunningServer {

@@ -6,6 +6,7 @@
 mod contract;
 mod splits;
 mod starting;
+mod stopping;
 mod surroundings;
 
 use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal, Surroundings};
@@ -29,6 +30,7 @@ use std::{fs, thread};
 pub use contract::{every_target_of_a_binary_keeps_the_echo_contract, keeps_the_echo_contract};
 pub use splits::payloads_come_back_however_they_are_cut;
 pub use starting::{of_two_that_start_at_once_on_one_port_one_serves, where_no_thread_can_be_had_it_serves_or_says_so};
+pub use stopping::a_stop_at_the_process_limit_resets_nobody;
 
 /// Far more than a server needs, on a machine that does much else.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -36,8 +38,9 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const PIPE_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Users that nobody is, eight for each process that runs tests.
+/// Users that nobody is, so many for each process that runs tests that none comes round again while it is in use.
 const FIRST_USER: u32 = 1_000_000;
+const USERS_PER_PROCESS: u32 = 512;
 static USERS: AtomicU32 = AtomicU32::new(0);
 
 /// A server binary and the arguments that make it a target.
@@ -98,9 +101,9 @@ impl ServerBinary {
     }
 
     fn for_nobody_else(mut self) -> Self {
-        self.user = Uid::effective()
-            .is_root()
-            .then(|| FIRST_USER + std::process::id() * 8 + USERS.fetch_add(1, Relaxed) % 8);
+        self.user = Uid::effective().is_root().then(|| {
+            FIRST_USER + std::process::id() * USERS_PER_PROCESS + USERS.fetch_add(1, Relaxed) % USERS_PER_PROCESS
+        });
         self
     }
 
@@ -139,6 +142,7 @@ impl ServerBinary {
             stdout,
             stderr,
             last_line: None,
+            user: self.user,
             _full_stderr: full_stderr,
         };
         match server.stdout.recv_timeout(START_LIMIT) {
@@ -266,6 +270,7 @@ pub struct RunningServer {
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     last_line: Option<String>,
+    user: Option<u32>,
     /// Never read.
     _full_stderr: Option<PipeReader>,
 }
@@ -292,6 +297,40 @@ impl RunningServer {
     /// When /proc does not tell.
     pub fn threads(&self) -> io::Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/task", self.pid()))?.count())
+    }
+
+    /// From now on the server gets no further process or thread while its user has so many; what it has stays.
+    ///
+    /// # Errors
+    /// When the server is gone, or had a lower limit at its start.
+    pub fn limit_processes(&self, most: u64) -> io::Result<()> {
+        let server = pid_of(self.pid()).as_raw();
+        let set_limit = move || {
+            let mut limit = libc::rlimit {
+                rlim_cur: 0,
+                rlim_max: 0,
+            };
+            // SAFETY: the limit lives, and the kernel writes it.
+            let mut result = unsafe { libc::prlimit(server, libc::RLIMIT_NPROC, std::ptr::null(), &raw mut limit) };
+            limit.rlim_cur = most;
+            if result == 0 {
+                // SAFETY: the limit lives, and the kernel reads it.
+                result = unsafe { libc::prlimit(server, libc::RLIMIT_NPROC, &raw const limit, std::ptr::null_mut()) };
+            }
+            if result == 0 {
+                Ok(())
+            } else {
+                Err(io::Error::last_os_error())
+            }
+        };
+        // A process may do this to others of its user, root without CAP_SYS_RESOURCE may not.
+        let mut command = Command::new("true");
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        // SAFETY: between fork and exec the closure makes two system calls.
+        unsafe { command.pre_exec(set_limit) };
+        command.status().map(drop)
     }
 
     /// Stops it with SIGTERM and waits for the exit.

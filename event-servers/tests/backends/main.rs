@@ -11,8 +11,9 @@ use echo_contract::catalog::{TARGETS, Target};
 use libtest_mimic::{Arguments, Trial};
 use selection::Selection;
 use server_testkit::{
-    ServerBinary, keeps_the_echo_contract, of_two_that_start_at_once_on_one_port_one_serves,
-    payloads_come_back_however_they_are_cut, where_no_thread_can_be_had_it_serves_or_says_so,
+    ServerBinary, a_stop_at_the_process_limit_resets_nobody, keeps_the_echo_contract,
+    of_two_that_start_at_once_on_one_port_one_serves, payloads_come_back_however_they_are_cut,
+    where_no_thread_can_be_had_it_serves_or_says_so,
 };
 use std::process::ExitCode;
 use std::{env, thread};
@@ -33,6 +34,7 @@ const TESTS: &[Test] = &[
     ("keeps_the_echo_contract", keeps_the_contract),
     ("gives_payloads_back_however_they_are_cut", gives_payloads_back),
     ("has_the_threads_of_its_row", threads::are_those_of_the_row),
+    ("stops_at_the_process_limit_without_a_reset", stops_without_a_reset),
     ("has_a_port_to_itself", has_a_port_to_itself),
     ("serves_or_says_so_where_no_thread_can_be_had", serves_or_says_so),
 ];
@@ -99,6 +101,10 @@ fn has_a_port_to_itself(server: &Server) {
     for workers in WORKERS {
         of_two_that_start_at_once_on_one_port_one_serves(&server.with_workers(workers));
     }
+}
+
+fn stops_without_a_reset(server: &Server) {
+    a_stop_at_the_process_limit_resets_nobody(&server.path, server.target.arguments);
 }
 
 fn serves_or_says_so(server: &Server) {

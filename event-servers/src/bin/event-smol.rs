@@ -24,7 +24,6 @@ fn main() -> ExitCode {
 fn run(server: Server) -> io::Result<()> {
     let listener = server.bind_shared()?;
     let executor = Arc::new(Executor::new());
-    let accepting = executor.spawn(accept_loop(listener, server, Arc::clone(&executor)));
     thread::scope(|scope| {
         let (end, ended) = channel::bounded::<()>(1);
         for _ in 1..server.workers() {
@@ -32,6 +31,8 @@ fn run(server: Server) -> io::Result<()> {
             let work = move || block_on(executor.run(ended.recv()));
             Builder::new().name("worker".into()).spawn_scoped(scope, work)?;
         }
+        // Only now, for READY promises every worker.
+        let accepting = executor.spawn(accept_loop(listener, server, Arc::clone(&executor)));
         let outcome = block_on(executor.run(accepting));
         drop(end); // the other threads end with it
         outcome

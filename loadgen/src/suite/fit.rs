@@ -7,6 +7,7 @@
 //! any false claim in the table is 5 %. There is no preliminary test and no choice between methods.
 
 use super::studentised::StudentisedRange;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Rounds that a target needs in a table before anything is claimed about it.
@@ -51,7 +52,7 @@ pub struct Level {
 }
 
 /// Two targets.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Figure of the left one over that of the right one.
     pub ratio: f64,

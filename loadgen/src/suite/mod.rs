@@ -1,6 +1,7 @@
 //! What the records of many trials are and say together: which trials a comparison owes, in which order, and what their
 //! figures show. Pure: reads no clock and no file, starts nothing, prints nothing.
 
+pub mod findings;
 pub mod fit;
 pub mod letters;
 pub mod matrix;

@@ -1,0 +1,386 @@
+//! What a comparison found: for each workload and quantity the level of every target, every pair with its interval, and
+//! letters. Stored as `findings.json`, from which reports, `diff` and other programs read. Pure.
+//!
+//! Only figures that stand enter (see `record::gate`), and only those of trials whose CPUs were near each other: within
+//! 1.4 times the smallest block median of the comparison. Several tries of one round count once, as the first that serves.
+
+use super::fit::{Cell, Comparison, Fit, ROUNDS_FOR_A_CLAIM};
+use super::letters::letters;
+use super::matrix::{Pair, Suite};
+use super::results::{pair_of, round_of};
+use crate::measurement::store::Stored;
+use crate::record::{Figure, Measurement, SCHEMA_VERSION, Workload};
+use crate::units::count_f64;
+use crate::validity::gates::was_not_to_be_measured;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A distance is near within this many times the smallest block median.
+const NEAR: f64 = 1.4;
+/// The ratio of which every table says how many rounds would show it.
+const WORTH_SHOWING: f64 = 1.05;
+
+/// All that a comparison found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Findings {
+    pub schema_version: String,
+    pub trials: Tally,
+    /// In the order of the suite's workloads, capacity first.
+    pub tables: Vec<Table>,
+}
+
+/// How many timed trials there are, and of how many which figures stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    pub run: usize,
+    pub capacity_stands: usize,
+    pub rates_stand: usize,
+    pub percentiles_stand: usize,
+    /// Trials in which a cache line took longer than [`Tally::near_limit_ns`]; their figures enter no claim.
+    pub far: usize,
+    /// None where no distance was measured: then all count as near.
+    pub near_limit_ns: Option<f64>,
+    /// Smallest and largest distance, in nanoseconds.
+    pub distance_ns: Option<(f64, f64)>,
+}
+
+/// One quantity under one workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    pub workload: String,
+    pub open_loop: bool,
+    pub quantity: Judged,
+    /// Best first; targets without a level last, in the order of the suite.
+    pub targets: Vec<Target>,
+    /// Every pair of targets, the better one left.
+    pub pairs: Vec<Pairing>,
+    /// The A/A control against itself; its `p_value_alone` is the one to look at.
+    pub control: Option<Pairing>,
+    /// Smallest ratio that would have been claimed with 80 % probability between any two targets that are not told apart.
+    pub would_have_shown: Option<f64>,
+    /// Rounds in all that would show a ratio of 1.05 between any of them.
+    pub rounds_to_show_5_percent: Option<usize>,
+}
+
+/// A target in a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    pub target: String,
+    /// Its figure in an average round (geometric mean); None where too few trials stand.
+    pub level: Option<f64>,
+    /// Two targets share a letter exactly when no difference is claimed; empty without a level.
+    pub letters: String,
+    /// Rounds with a figure that stands.
+    pub rounds: usize,
+    /// Standard deviation of what remains of its logs.
+    pub residual_deviation: Option<f64>,
+}
+
+/// Two targets and what is known of their ratio.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pairing {
+    pub left: String,
+    pub right: String,
+    #[serde(flatten)]
+    pub comparison: Comparison,
+}
+
+/// What is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judged {
+    /// Messages per CPU second of the server: 1,000,000 / (CPU us per message).
+    Capacity,
+    MessagesPerS,
+    /// At the rate of the plan: microseconds of the server's CPU.
+    CpuUsPerMessage,
+    /// Of each round, in nanoseconds.
+    ResponseP50Ns,
+    ResponseP99Ns,
+}
+
+impl Judged {
+    /// What is judged under a workload. A closed loop's times are the number of clients over the rate, and an open loop's
+    /// rate is the plan's: neither is judged.
+    fn of(workload: &Workload) -> &'static [Self] {
+        if workload.open_loop().is_some() {
+            &[Self::CpuUsPerMessage, Self::ResponseP50Ns, Self::ResponseP99Ns]
+        } else {
+            &[Self::Capacity, Self::MessagesPerS]
+        }
+    }
+
+    /// The name in text.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Capacity => "capacity",
+            Self::MessagesPerS => "messages/s",
+            Self::CpuUsPerMessage => "CPU us per message",
+            Self::ResponseP50Ns => "response p50",
+            Self::ResponseP99Ns => "response p99",
+        }
+    }
+
+    #[must_use]
+    pub fn more_is_better(self) -> bool {
+        matches!(self, Self::Capacity | Self::MessagesPerS)
+    }
+
+    /// Which gates can take it away.
+    #[must_use]
+    pub fn kind(self) -> Figure {
+        match self {
+            Self::Capacity | Self::CpuUsPerMessage => Figure::Capacity,
+            Self::MessagesPerS => Figure::Rates,
+            Self::ResponseP50Ns | Self::ResponseP99Ns => Figure::Percentiles,
+        }
+    }
+
+    /// The trial's figure, whether it stands or not.
+    #[must_use]
+    pub fn read(self, trial: &Measurement) -> Option<f64> {
+        let cpu_us = trial.server_cost.cpu_us_per_message;
+        let response = &trial.latency_ns.response;
+        let figure = match self {
+            Self::Capacity => cpu_us.map(|us| 1e6 / us),
+            Self::MessagesPerS => Some(trial.throughput.messages_per_s),
+            Self::CpuUsPerMessage => cpu_us,
+            Self::ResponseP50Ns => response.p50.map(count_f64),
+            Self::ResponseP99Ns => response.p99.map(count_f64),
+        };
+        figure.filter(|figure| figure.is_finite() && *figure > 0.0)
+    }
+}
+
+impl Findings {
+    #[must_use]
+    pub fn of(suite: &Suite, stored: &[Stored]) -> Self {
+        let trials = Trials::of(stored);
+        let tables = suite.workloads.iter().flat_map(|workload| {
+            let of = Judged::of(workload).iter();
+            of.map(|quantity| trials.table(suite, workload, *quantity))
+                .collect::<Vec<_>>()
+        });
+        Self {
+            schema_version: SCHEMA_VERSION.to_string(),
+            tables: tables.collect(),
+            trials: trials.tally(),
+        }
+    }
+
+    #[must_use]
+    pub fn table(&self, workload: &str, quantity: Judged) -> Option<&Table> {
+        let mut tables = self.tables.iter();
+        tables.find(|table| table.workload == workload && table.quantity == quantity)
+    }
+
+    /// Widest interval of any pair, as a share: 0.03 reaches from 1 / 1.03 to 1.03 times the ratio. None while some pair has
+    /// none. For `--precision`, which never looks at what is claimed.
+    #[must_use]
+    pub fn widest_capacity(&self) -> Option<f64> {
+        let pairs = self.tables.iter().filter(|table| table.quantity == Judged::Capacity);
+        pairs
+            .flat_map(|table| &table.pairs)
+            .map(|pair| (pair.comparison.high / pair.comparison.ratio) - 1.0)
+            .reduce(f64::max)
+    }
+}
+
+impl Table {
+    /// The pairing of two targets, whichever is left.
+    #[must_use]
+    pub fn pair(&self, one: &str, other: &str) -> Option<&Pairing> {
+        let is_both =
+            |pair: &&Pairing| (pair.left == one && pair.right == other) || (pair.left == other && pair.right == one);
+        self.pairs.iter().find(is_both)
+    }
+}
+
+/// Whether a trial's CPUs were near each other, judged against the comparison that it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Nearness {
+    limit_ns: Option<f64>,
+}
+
+impl Nearness {
+    /// From the smallest median of a block.
+    #[must_use]
+    pub fn of(stored: &[Stored]) -> Self {
+        let mut blocks: BTreeMap<(u32, &str), Vec<f64>> = BTreeMap::new();
+        for trial in timed(stored) {
+            if let Some(distance) = trial.cpu_distance {
+                let block = (round_of(trial), trial.workload.as_str());
+                blocks.entry(block).or_default().push(distance.ns());
+            }
+        }
+        let smallest = blocks.into_values().filter_map(median).reduce(f64::min);
+        Self {
+            limit_ns: smallest.map(|smallest| NEAR * smallest),
+        }
+    }
+
+    #[must_use]
+    pub fn is_near(&self, trial: &Measurement) -> bool {
+        match (self.limit_ns, trial.cpu_distance) {
+            (Some(limit), Some(distance)) => distance.ns() <= limit,
+            _ => true,
+        }
+    }
+}
+
+/// Trials that were begun and timed.
+fn timed(stored: &[Stored]) -> impl Iterator<Item = &Measurement> {
+    let trials = stored.iter().map(|stored| &stored.measurement);
+    trials.filter(|trial| !trial.plan.counting && !was_not_to_be_measured(trial))
+}
+
+fn median(mut figures: Vec<f64>) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied()
+}
+
+/// The timed trials of a comparison by pair.
+struct Trials<'a> {
+    by_pair: BTreeMap<Pair, Vec<&'a Measurement>>,
+    nearness: Nearness,
+}
+
+impl<'a> Trials<'a> {
+    fn of(stored: &'a [Stored]) -> Self {
+        let mut by_pair: BTreeMap<Pair, Vec<&Measurement>> = BTreeMap::new();
+        for trial in timed(stored) {
+            by_pair.entry(pair_of(trial)).or_default().push(trial);
+        }
+        Self {
+            by_pair,
+            nearness: Nearness::of(stored),
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let all = || self.by_pair.values().flatten();
+        let standing = |figure| all().filter(|trial| trial.stands(figure)).count();
+        let distances = || all().filter_map(|trial| Some(trial.cpu_distance?.ns()));
+        Tally {
+            run: all().count(),
+            capacity_stands: standing(Figure::Capacity),
+            rates_stand: standing(Figure::Rates),
+            percentiles_stand: standing(Figure::Percentiles),
+            far: all().filter(|trial| !self.nearness.is_near(trial)).count(),
+            near_limit_ns: self.nearness.limit_ns,
+            distance_ns: distances().reduce(f64::min).zip(distances().reduce(f64::max)),
+        }
+    }
+
+    /// The figure of a pair in each round that has one.
+    fn cells(&self, pair: &Pair, target: usize, quantity: Judged) -> Vec<Cell> {
+        let mut of_round = BTreeMap::new();
+        for trial in self.by_pair.get(pair).into_iter().flatten() {
+            let serves = trial.stands(quantity.kind()) && self.nearness.is_near(trial);
+            if let Some(figure) = quantity.read(trial).filter(|_| serves) {
+                of_round.entry(round_of(trial)).or_insert(figure);
+            }
+        }
+        let cell = |(round, figure)| Cell { target, round, figure };
+        of_round.into_iter().map(cell).collect()
+    }
+
+    fn table(&self, suite: &Suite, workload: &Workload, quantity: Judged) -> Table {
+        let pair = |target: &String, control| Pair {
+            target: target.clone(),
+            workload: workload.name.clone(),
+            control,
+        };
+        let mut rows: Vec<Pair> = suite.targets.iter().map(|target| pair(target, false)).collect();
+        let family = rows.len();
+        rows.extend(suite.control.iter().map(|target| pair(target, true)));
+        let cells: Vec<Vec<Cell>> = (0..)
+            .zip(&rows)
+            .map(|(place, row)| self.cells(row, place, quantity))
+            .collect();
+        let fit = Fit::of(rows.len(), &cells.concat());
+        let compare = |left: usize, right: usize| {
+            Some(Pairing {
+                left: rows[left].label(),
+                right: rows[right].label(),
+                comparison: fit.compare(left, right, family)?,
+            })
+        };
+        let order = ranked(&fit, family, quantity);
+        let pairs = pairs_of(&order, &compare);
+        let differ = |left: usize, right: usize| {
+            let (left, right) = (rows[order[left]].label(), rows[order[right]].label());
+            pairs
+                .iter()
+                .any(|pair| pair.left == left && pair.right == right && pair.comparison.claimed)
+        };
+        let letters = letters(order.len(), differ);
+        let without = (0..family)
+            .filter(|place| !order.contains(place))
+            .map(|place| (place, String::new()));
+        let target = |(place, letters): (usize, String)| Target {
+            target: rows[place].label(),
+            level: fit.level(place).map(|level| level.figure),
+            letters,
+            rounds: cells[place].len(),
+            residual_deviation: fit.level(place).map(|level| level.residual_deviation),
+        };
+        let control = suite.control.iter().find_map(|target| {
+            let once = suite.targets.iter().position(|name| name == target)?;
+            compare(once, family)
+        });
+        let open_pairs = || pairs.iter().filter(|pair| !pair.comparison.claimed);
+        let place = |label: &str| rows.iter().position(|row| row.label() == label);
+        let rounds =
+            |pair: &Pairing| fit.rounds_to_show(place(&pair.left)?, place(&pair.right)?, family, WORTH_SHOWING);
+        Table {
+            workload: workload.name.clone(),
+            open_loop: workload.open_loop().is_some(),
+            quantity,
+            control,
+            would_have_shown: open_pairs()
+                .map(|pair| pair.comparison.would_have_shown)
+                .reduce(f64::max),
+            rounds_to_show_5_percent: open_pairs().filter_map(rounds).max(),
+            targets: order.iter().copied().zip(letters).chain(without).map(target).collect(),
+            pairs,
+        }
+    }
+}
+
+/// The targets that have a level, best first.
+fn ranked(fit: &Fit, family: usize, quantity: Judged) -> Vec<usize> {
+    let level = |place: &usize| fit.level(*place).map(|level| level.figure);
+    let mut order: Vec<usize> = (0..family).filter(|place| level(place).is_some()).collect();
+    order.sort_by(|a, b| match quantity.more_is_better() {
+        true => level(b).partial_cmp(&level(a)).unwrap_or(std::cmp::Ordering::Equal),
+        false => level(a).partial_cmp(&level(b)).unwrap_or(std::cmp::Ordering::Equal),
+    });
+    order
+}
+
+fn pairs_of(order: &[usize], compare: &dyn Fn(usize, usize) -> Option<Pairing>) -> Vec<Pairing> {
+    let after = |place: usize| order[place + 1..].iter();
+    let of = |(place, left): (usize, &usize)| -> Vec<Pairing> {
+        after(place).filter_map(|right| compare(*left, *right)).collect()
+    };
+    order.iter().enumerate().flat_map(of).collect()
+}
+
+/// Whether a claim of one comparison holds in another: the same sign, and intervals that overlap.
+#[must_use]
+pub fn holds(claim: &Comparison, again: &Comparison) -> bool {
+    let same_sign = (claim.ratio > 1.0) == (again.ratio > 1.0);
+    same_sign && claim.low <= again.high && again.low <= claim.high
+}
+
+/// Whether a table can claim anything yet.
+#[must_use]
+pub fn has_rounds_enough(table: &Table) -> bool {
+    let with_enough = table
+        .targets
+        .iter()
+        .filter(|target| target.rounds >= ROUNDS_FOR_A_CLAIM);
+    with_enough.count() >= 2
+}

@@ -2,7 +2,7 @@
 //! add up to it, and where it is shown. Rows, columns, CSV, charts and `merge` walk [`ALL`], so a new column is one line.
 //! Pure: it knows records, and neither tables nor files.
 
-use crate::record::{Histograms, Latency, LatencySet, Measurement};
+use crate::record::{Figure as Kind, Histograms, Latency, LatencySet, Measurement};
 use crate::text;
 use crate::units::{count_f64, round_u64};
 
@@ -221,6 +221,17 @@ impl Quantity {
             Reading::Field { get, .. } => get(record),
             Reading::Point { clock, at } if clock.is_kept_by(record) => at(clock.latency(&record.latency_ns)),
             Reading::Point { .. } => None,
+        }
+    }
+
+    /// What kind of figure it is: a gate takes away all of a kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match (self.reading, self.whose, self.unit) {
+            (Reading::Point { .. }, ..) => Kind::Percentiles,
+            (_, Whose::Server, Unit::Bytes | Unit::Whole) => Kind::Memory,
+            (_, Whose::Server, _) => Kind::Capacity,
+            _ => Kind::Rates,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::measurement::store::Store;
 use crate::record::Start;
 use crate::record::{Measurement, SCHEMA_VERSION};
-use crate::report::terminal;
+use crate::report::screen;
 use crate::subject;
 use crate::suite::matrix::{self, Pair, PlanBase, Suite, SuiteFile};
 use crate::suite::order;
@@ -130,12 +130,9 @@ pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut d
     };
     // The tables go to stdout however it ended: what was measured is never lost, even if it could not be written.
     let results = Results::of(&file.suite, store.records());
-    print(out, &terminal::suite(&file, &results, progress::width()));
+    print(out, &screen::screen(&file, &results, progress::width()));
     let end = ended?;
-    print(
-        out,
-        &format!("results    {}\n", store.folder().join("README.md").display()),
-    );
+    print(out, &screen::where_the_rest_is(store.folder()));
     outcome(end, &store)
 }
 

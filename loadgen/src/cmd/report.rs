@@ -3,7 +3,7 @@
 use super::progress::compare as progress;
 use crate::failure::Failure;
 use crate::measurement::store::{SWEEP_FILE, Store};
-use crate::report::{self, folder, terminal};
+use crate::report::{self, folder, screen, terminal};
 use crate::suite::results::{Results, check_one_mode};
 use crate::suite::sweep::SweepFile;
 use std::io::Write;
@@ -15,6 +15,10 @@ pub struct ReportArgs {
     /// A folder that `loadgen compare` or `loadgen sweep` made
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
+
+    /// Print every table, not only what was found
+    #[arg(long)]
+    pub full: bool,
 }
 
 /// Writes the reports of the folder and prints its tables to `out`.
@@ -28,7 +32,10 @@ pub fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let (file, store) = super::open_suite(&args.folder)?;
     check_one_mode(&file.suite, store.records())?;
     let results = Results::of(&file.suite, store.records());
-    let text = terminal::suite(&file, &results, progress::width());
+    let text = match args.full {
+        true => terminal::suite(&file, &results, progress::width()),
+        false => screen::screen(&file, &results, progress::width()) + &screen::where_the_rest_is(&args.folder),
+    };
     // A closed stdout (`| head`) is a quiet end.
     let _ = out.write_all(text.as_bytes());
     for (name, text) in folder::files(&file, &results, store.records()) {

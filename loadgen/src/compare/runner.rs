@@ -7,9 +7,10 @@ use crate::measurement::store::{SUITE_FILE, Store, pretty_json};
 use crate::record::Plan;
 use crate::record::{Measurement, SuitePlace};
 use crate::report::folder;
+use crate::suite::findings::Nearness;
 use crate::suite::matrix::{Pair, Suite, SuiteFile};
 use crate::suite::order;
-use crate::suite::results::{Results, pair_of, round_of, usable};
+use crate::suite::results::{Results, pair_of, round_of, usable, why_not};
 use crate::validity::gates::was_not_to_be_measured;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -49,10 +50,24 @@ pub trait View {
     fn trial_begins(&mut self, now: &Now);
     fn trial_moves(&mut self, now: &Now, progress: TrialProgress);
     fn trial_ends(&mut self, now: &Now, measurement: &Measurement);
-    /// In the first round, after each workload: its first table is there long before the round is.
-    fn workload_ends(&mut self, workload: &str, file: &SuiteFile, results: &Results);
-    /// After each round with its extra tries.
-    fn round_ends(&mut self, round: u32, file: &SuiteFile, results: &Results, left: Duration);
+    /// After each block with its extra tries.
+    fn block_ends(&mut self, block: &Block, file: &SuiteFile, results: &Results);
+}
+
+/// A block that has ended.
+#[derive(Clone, Debug)]
+pub struct Block {
+    pub workload: String,
+    pub round: u32,
+    /// Rounds that will fit into the budget, as far as can be told.
+    pub rounds_expected: u32,
+    /// Trials of the block, and how many of them have a capacity that stands.
+    pub trials: usize,
+    pub standing: usize,
+    /// Why the others have none: the first one's reason.
+    pub worst: Option<String>,
+    /// Until the suite ends, as far as can be told.
+    pub left: Duration,
 }
 
 /// The trial that runs now.
@@ -182,7 +197,7 @@ impl Runner<'_> {
                 return Ok(SuiteEnd::Interrupted);
             }
             if news {
-                self.end_round(round)?;
+                self.write_reports()?;
             }
             if !self.store.records().iter().any(|stored| stored.measurement.complete) {
                 return Ok(SuiteEnd::NothingMeasured);
@@ -217,9 +232,10 @@ impl Runner<'_> {
                 ran = true;
             }
         }
-        if ran && round == 1 && !self.trials.interrupted() {
+        if ran && !self.trials.interrupted() {
             let results = self.write_reports()?;
-            self.view.workload_ends(&block[0].1.workload, self.file, &results);
+            let told = self.told(&block[0].1.workload, round, later);
+            self.view.block_ends(&told, self.file, &results);
         }
         Ok(ran)
     }
@@ -306,14 +322,29 @@ impl Runner<'_> {
         }
     }
 
-    fn end_round(&mut self, round: u32) -> Result<(), Failure> {
-        let results = self.write_reports()?;
-        let left = self.expected_round(round + 1) * self.rounds_that_fit(round, Duration::ZERO);
-        self.view.round_ends(round, self.file, &results, left);
-        Ok(())
+    fn told(&self, workload: &str, round: u32, later: &[(u32, Pair)]) -> Block {
+        let rest = self.pace.expect(&self.file.suite, later.iter().map(|(_, pair)| pair));
+        let rounds_more = self.rounds_that_fit(round, rest);
+        let of_block = |trial: &&Measurement| round_of(trial) == round && trial.workload == workload;
+        let trials = self
+            .store
+            .records()
+            .iter()
+            .map(|stored| &stored.measurement)
+            .filter(of_block);
+        let (standing, void): (Vec<&Measurement>, Vec<&Measurement>) = trials.partition(|trial| usable(trial));
+        Block {
+            workload: workload.to_string(),
+            round,
+            rounds_expected: round + rounds_more,
+            trials: standing.len() + void.len(),
+            standing: standing.len(),
+            worst: void.first().and_then(|trial| why_not(trial).into_iter().next()),
+            left: rest + self.expected_round(round + 1) * rounds_more,
+        }
     }
 
-    /// Reports are written after every round, so that even a kill leaves the tables of the rounds before.
+    /// Reports are written after every block, so that even a kill leaves the tables of what came before.
     fn write_reports(&self) -> Result<Results, Failure> {
         let results = Results::of(&self.file.suite, self.store.records());
         for (name, text) in folder::files(self.file, &results, self.store.records()) {
@@ -357,8 +388,9 @@ impl Runner<'_> {
 
     /// Whether another try could change nothing.
     fn is_settled(&self, pair: &Pair, round: u32) -> bool {
+        let nearness = Nearness::of(self.store.records());
         self.of(pair, round)
-            .any(|trial| usable(trial) || was_not_to_be_measured(trial))
+            .any(|trial| (usable(trial) && nearness.is_near(trial)) || was_not_to_be_measured(trial))
     }
 
     fn of<'s>(&'s self, pair: &'s Pair, round: u32) -> impl Iterator<Item = &'s Measurement> {

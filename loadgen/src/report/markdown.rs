@@ -5,7 +5,7 @@ use crate::quantity::{MESSAGES_PER_S, Place};
 use crate::record::Measurement;
 use crate::report::columns::one_line;
 use crate::report::columns::{columns, name, nothing};
-use crate::report::{chart, original, table, terminal};
+use crate::report::{chart, claims, original, screen, table, terminal};
 use crate::suite::matrix::{Suite, SuiteFile};
 use crate::suite::results::{Results, Row};
 use crate::text::{bytes, counted, milliseconds, minutes, workload as workload_line};
@@ -19,7 +19,7 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
     let mut text = format!("# Comparison `{}` on `{}`\n\n", suite.name, file.label);
     let _ = writeln!(
         text,
-        "Started {} (UTC). {} of at most {}, {}, {} of them invalid; it {}. Made by\n\n    {}\n\nand made again from `records/` by `loadgen report`.\n",
+        "Started {} (UTC). {} of at most {}, {}, {} of them with void figures; it {}. Made by\n\n    {}\n\nand made again from `records/` by `loadgen report`.\n",
         file.started_at,
         counted(u64::from(results.rounds_done), "round", "rounds"),
         results.rounds_max,
@@ -28,6 +28,7 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
         ended(file),
         command(&file.command),
     );
+    text.push_str(&found(file, results));
     for workload in &suite.workloads {
         let rows: Vec<&Row> = results.of_workload(&workload.name).collect();
         let _ = writeln!(text, "## {}\n\n{}.\n", workload.name, workload_line(workload));
@@ -53,6 +54,18 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
     text.push_str(&how_to_read(results));
     text.push_str(&machine(file, stored));
     text.push_str(&invalid(results));
+    text
+}
+
+/// What was found, as on the first screen: sentences, capacity with its letters, and the paced workload.
+fn found(file: &SuiteFile, results: &Results) -> String {
+    let mut text = "## What was found\n\n".to_string();
+    for sentence in screen::headlines(&results.findings) {
+        let _ = writeln!(text, "- {sentence}");
+    }
+    for (title, table) in screen::markdown_tables(file, &results.findings) {
+        let _ = writeln!(text, "\n{title}\n\n{table}");
+    }
     text
 }
 
@@ -114,19 +127,21 @@ fn how_to_read(results: &Results) -> String {
     format!(
         "## How to read this
 
-- A figure is the median over the valid rounds; `min..max` is its spread. Each round runs every target once, in a seeded random order, on a fresh server.
-- Response percentiles are read from the histograms of all valid rounds merged. One that fewer than 100 samples lie beyond is `n/a`.
+- A figure is the median over the rounds in which it stands; `min..max` is its spread. Each round runs every workload as one block: every target once, in a seeded random order, on a fresh server.
+- A gate that a trial does not pass takes some of its figures away and leaves the others: other programs spoil rates and percentiles, not what a message costs the server.
+- Response percentiles are read from the merged histograms of all rounds in which they stand. One that fewer than 100 samples lie beyond is `n/a`.
 - In a job (a workload that stops by count) messages/s counts the time from the first connect() to the last reply, connecting included. The job is repeated on one server, and a round's figure is the median of its repetitions.
 - CPU, % of a core: CPU time of the server's whole process tree over the measured time. Its peak is the highest 100 ms, where there are at least ten.
 - Memory: `user` is the proportional set size of the process tree with all clients connected, `kernel` what the kernel holds for it besides: page tables, stacks, sockets.
 - System calls per message: counted by the kernel in trials of their own, with 1 and with 32 clients, because counting slows the server; nothing in those trials is timed. {}.
-- `(again)` is the A/A control: the same server a second time, under one workload per round. {}.
-- Ratios are geometric means over rounds with a 95 % t interval of the log ratios. A difference is claimed from five rounds on, when the interval lies outside the noise of the A/A control and Holm's correction for all pairs of targets leaves it significant.
+- `(again)` is the A/A control: the same server a second time in every block. {}.
+- Capacity is messages per CPU second of the server, 1,000,000 / (CPU us per message): the server's own, and the steadiest figure. Where the client sets the pace it is a lower bound.
+- Ratios: the logs of the figures are fitted to target + round by least squares; every pair of a table is judged by Games and Howell on what remains, so that any false claim in a table comes in 5 % of tables. Claimed is a difference whose interval excludes 1, of at least 2 %, from five rounds on. Targets that share a letter are not told apart. All of it is in `findings.json`.
 - Server and clients share this machine over the loopback interface; nothing here speaks about networks or other machines.
 
 ",
         terminal::not_counted(results).map_or_else(|| "Every target was counted".to_string(), |sentence| capital(&sentence)),
-        capital(&terminal::noise(results))
+        capital(&claims::control(&results.findings))
     )
 }
 
@@ -211,7 +226,7 @@ fn targets(suite: &Suite, stored: &[Stored]) -> String {
 
 fn invalid(results: &Results) -> String {
     if results.invalid.is_empty() {
-        return "## Invalid trials\n\nNone.\n".to_string();
+        return "## Trials with void figures\n\nNone.\n".to_string();
     }
     let rows = results.invalid.iter().map(|trial| {
         let file = trial.file.rsplit('/').next().unwrap_or(&trial.file);
@@ -224,7 +239,7 @@ fn invalid(results: &Results) -> String {
         ]
     });
     format!(
-        "## Invalid trials\n\nKept, never used for a figure above unless marked.\n\n{}",
+        "## Trials with void figures\n\nKept. What a gate takes away is not used for a figure above unless marked.\n\n{}",
         table::markdown(&["record", "target", "workload", "round", "why"], 5, rows)
     )
 }

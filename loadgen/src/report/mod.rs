@@ -1,6 +1,7 @@
 //! Records in, text out: no clock, no file, no socket. Every report can be made again from stored records.
 
 pub mod chart;
+pub mod claims;
 pub mod columns;
 pub mod csv;
 pub mod curve;
@@ -11,6 +12,7 @@ pub mod markdown;
 pub mod models;
 pub mod original;
 pub mod scorecard;
+pub mod screen;
 pub mod spectrum;
 pub mod svg;
 pub mod sweep;

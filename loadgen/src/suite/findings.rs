@@ -209,9 +209,9 @@ impl Nearness {
     pub fn of(stored: &[Stored]) -> Self {
         let mut blocks: BTreeMap<(u32, &str), Vec<f64>> = BTreeMap::new();
         for trial in timed(stored) {
-            if let Some(distance) = trial.cpu_distance {
+            if let Some(distance_ns) = distance_ns(trial) {
                 let block = (round_of(trial), trial.workload.as_str());
-                blocks.entry(block).or_default().push(distance.ns());
+                blocks.entry(block).or_default().push(distance_ns);
             }
         }
         let smallest = blocks.into_values().filter_map(median).reduce(f64::min);
@@ -222,11 +222,16 @@ impl Nearness {
 
     #[must_use]
     pub fn is_near(&self, trial: &Measurement) -> bool {
-        match (self.limit_ns, trial.cpu_distance) {
-            (Some(limit), Some(distance)) => distance.ns() <= limit,
+        match (self.limit_ns, distance_ns(trial)) {
+            (Some(limit_ns), Some(distance_ns)) => distance_ns <= limit_ns,
             _ => true,
         }
     }
+}
+
+/// The distance of the trial's CPUs, in nanoseconds, where it was measured.
+fn distance_ns(trial: &Measurement) -> Option<f64> {
+    trial.cpu_distance.as_ref()?.ns()
 }
 
 /// Trials that were begun and timed.
@@ -261,7 +266,7 @@ impl<'a> Trials<'a> {
     fn tally(&self) -> Tally {
         let all = || self.by_pair.values().flatten();
         let standing = |figure| all().filter(|trial| trial.stands(figure)).count();
-        let distances = || all().filter_map(|trial| Some(trial.cpu_distance?.ns()));
+        let distances = || all().filter_map(|trial| distance_ns(trial));
         Tally {
             run: all().count(),
             capacity_stands: standing(Figure::Capacity),

@@ -9,6 +9,8 @@
 use super::studentised::StudentisedRange;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// Rounds that a target needs in a table before anything is claimed about it.
 pub const ROUNDS_FOR_A_CLAIM: usize = 5;
@@ -152,11 +154,16 @@ impl Fit {
         let critical = critical(family, freedom)?;
         let judged = self.judge(left, right, critical)?;
         let in_errors = judged.ratio.ln().abs() / error;
-        // Without any noise a difference is one, and none is none.
-        let p_value = |of: f64| if in_errors.is_nan() { 1.0 } else { of };
+        // Without any noise a difference is one for sure, and none is none.
+        let p_value = |of: &dyn Fn(f64) -> f64| match in_errors {
+            errors if errors.is_finite() => of(errors),
+            errors if errors.is_nan() => 1.0,
+            _ => 0.0,
+        };
+        let (range, alone) = (range(family, freedom)?, student(freedom)?);
         Some(Comparison {
-            p_value: p_value(range(family, freedom)?.sf(in_errors * std::f64::consts::SQRT_2)),
-            p_value_alone: p_value(2.0 * student(freedom)?.sf(in_errors)),
+            p_value: p_value(&|errors| range.sf(errors * std::f64::consts::SQRT_2)),
+            p_value_alone: p_value(&|errors| 2.0 * alone.sf(errors)),
             ..judged
         })
     }
@@ -234,8 +241,32 @@ impl Fit {
     }
 }
 
-/// Standard errors that the difference of some pair among `family` equal targets exceeds in 5 % of tables.
+/// Standard errors that the difference of some pair among `family` equal targets exceeds in 5 % of tables. Between exact
+/// values, by the reciprocal of the degrees of freedom: a report asks for thousands, and each takes milliseconds.
 fn critical(family: usize, freedom: f64) -> Option<f64> {
+    static KNOWN: Mutex<BTreeMap<usize, Vec<f64>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let exact = known.entry(family).or_insert_with(|| {
+        let at = |step: u32| exact_critical(family, 1.0 / reciprocal(step));
+        (0..=STEPS).map_while(at).collect()
+    });
+    // Reciprocals grow with the square of the step, so that steps are short where the values bend.
+    let place = (1.0 / freedom).clamp(reciprocal(0), 1.0).sqrt() * f64::from(STEPS);
+    let step = (0..STEPS).rev().find(|step| f64::from(*step) <= place)?;
+    let (low, high) = (reciprocal(step), reciprocal(step + 1));
+    let (at_low, at_high) = (exact.get(step as usize)?.ln(), exact.get(step as usize + 1)?.ln());
+    let share = ((1.0 / freedom).max(low) - low) / (high - low);
+    Some((at_low + share * (at_high - at_low)).exp())
+}
+
+/// Exact values of one family, from very many degrees of freedom down to one.
+const STEPS: u32 = 48;
+
+fn reciprocal(step: u32) -> f64 {
+    (f64::from(step) / f64::from(STEPS)).powi(2).max(1e-4)
+}
+
+fn exact_critical(family: usize, freedom: f64) -> Option<f64> {
     Some(range(family, freedom)?.inverse_cdf(1.0 - FALSE_ALARM) / std::f64::consts::SQRT_2)
 }
 
@@ -444,6 +475,17 @@ mod tests {
         assert!((12..60).contains(&needed), "{needed}");
     }
 
+    #[test]
+    fn critical_values_between_the_exact_ones_are_right_to_a_thousandth() {
+        for family in [2, 8, 20] {
+            for freedom in [2.3, 4.0, 6.1, 12.25, 33.0, 250.0] {
+                let (between, exact) = (critical(family, freedom), exact_critical(family, freedom));
+                let off = (between.unwrap() / exact.unwrap() - 1.0).abs();
+                assert!(off < 1e-3, "{family}, {freedom}: {off}");
+            }
+        }
+    }
+
     /// The claim rule in simulation: with residuals as this machine has them, with targets of unequal noise and with missing
     /// cells, any false claim in a table of equal targets comes in at most 5 %, and a difference of the size that a
     /// table says it would have shown is shown in about 80 %.
@@ -451,7 +493,6 @@ mod tests {
     fn false_alarms_are_at_most_5_percent_and_the_power_is_as_told() {
         let unequal = [0.01, 0.02, 0.03, 0.04, 0.05, 0.03, 0.02, 0.06];
         let one_loud = [0.04, 0.04, 0.04, 0.04, 0.04, 0.04, 0.04, 0.12];
-        let critical = Criticals::of(8);
         for (deviations, rounds, missing) in [
             ([0.04; 8], 7, 0.0),
             (unequal, 7, 0.0),
@@ -463,16 +504,16 @@ mod tests {
             for _ in 0..tables {
                 let mut cells = noise.table(&deviations, rounds, missing);
                 let fit = Fit::of(8, &cells);
-                alarms += u32::from(any_interval_excludes_1(&fit, &critical));
+                alarms += u32::from(any_interval_excludes_1(&fit));
                 // A difference of the size that such tables say they would have shown: from the true deviations.
                 let (_, freedom) = fit.error_of_difference(2, 3);
                 let error = ((deviations[2].powi(2) + deviations[3].powi(2)) / f64::from(rounds)).sqrt();
-                let shift = reach(critical.at(freedom), freedom, error).unwrap().exp();
+                let shift = reach(critical(8, freedom).unwrap(), freedom, error).unwrap().exp();
                 let of_left = cells.iter_mut().filter(|cell| cell.target == 2);
                 of_left.for_each(|cell| cell.figure *= shift);
                 let shifted = Fit::of(8, &cells);
                 let (_, freedom) = shifted.error_of_difference(2, 3);
-                seen += u32::from(shifted.judge(2, 3, critical.at(freedom)).unwrap().claimed);
+                seen += u32::from(shifted.judge(2, 3, critical(8, freedom).unwrap()).unwrap().claimed);
             }
             let share = |of: u32| f64::from(of) / f64::from(tables);
             // Of 2,000 tables 5 % have a standard deviation of 0.5 points, 80 % one of 0.9; two of them are allowed.
@@ -497,38 +538,13 @@ mod tests {
     }
 
     /// Whether some pair would be claimed if no ratio were too small.
-    fn any_interval_excludes_1(fit: &Fit, critical: &Criticals) -> bool {
+    fn any_interval_excludes_1(fit: &Fit) -> bool {
         let mut pairs = (0..8).flat_map(|left| (left + 1..8).map(move |right| (left, right)));
         pairs.any(|(left, right)| {
             let (_, freedom) = fit.error_of_difference(left, right);
-            fit.judge(left, right, critical.at(freedom))
+            fit.judge(left, right, critical(8, freedom).unwrap())
                 .is_some_and(|found| found.low > 1.0 || found.high < 1.0)
         })
-    }
-
-    /// Critical values of one family, between their exact ones by the reciprocal of the degrees of freedom, since a
-    /// simulation asks for some 200,000.
-    struct Criticals(Vec<(f64, f64)>);
-
-    impl Criticals {
-        fn of(family: usize) -> Self {
-            let inverse = (0..=40).map(|step| f64::from(step).mul_add(-0.0249, 0.9999));
-            Self(
-                inverse
-                    .map(|inverse| (inverse, critical(family, 1.0 / inverse).unwrap()))
-                    .collect(),
-            )
-        }
-
-        fn at(&self, freedom: f64) -> f64 {
-            let inverse = 1.0 / freedom;
-            let above = self
-                .0
-                .partition_point(|(known, _)| *known > inverse)
-                .clamp(1, self.0.len() - 1);
-            let ((high, at_high), (low, at_low)) = (self.0[above - 1], self.0[above]);
-            at_low + (inverse - low) / (high - low) * (at_high - at_low)
-        }
     }
 
     struct Noise(ChaCha8Rng);

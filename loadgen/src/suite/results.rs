@@ -1,6 +1,6 @@
 //! Records of a suite become rows: one per target and workload, with what may be said about their differences.
 //!
-//! Only valid trials make figures. Where a row has none, its complete but invalid trials are shown, marked, and never
+//! Only figures that stand are shown. Where no trial of a row stands at all, its complete trials are shown, marked, and never
 //! compared: a reader on a busy machine should see what was measured and why not to believe it.
 
 mod rows;
@@ -9,9 +9,9 @@ pub use rows::{Point, Row, label_of};
 
 use crate::failure::Failure;
 use crate::measurement::store::Stored;
-use crate::record::{Measurement, Reason};
+use crate::record::{Figure, Measurement, Reason};
+use crate::suite::findings::Findings;
 use crate::suite::matrix::{Pair, Suite};
-use crate::suite::statistics::{Claim, PairedRatio, Spread, holm, judge, noise_floor, paired_ratio};
 use crate::validity::gates::was_not_to_be_measured;
 use echo_contract::catalog;
 use std::collections::BTreeMap;
@@ -21,34 +21,19 @@ use std::collections::BTreeMap;
 pub struct Results {
     /// In table order: by workload, then by target, the control last.
     pub rows: Vec<Row>,
-    pub comparisons: Vec<Comparison>,
-    /// How different the A/A control looked from itself, as a share; none below five pairs.
-    pub noise_floor: Option<f64>,
-    /// Pairs that the control has so far; none when it is switched off.
-    pub control_pairs: Option<usize>,
+    /// What may be said about the differences.
+    pub findings: Findings,
     /// Rounds in which every pair has at least one trial.
     pub rounds_done: u32,
     pub rounds_max: u32,
     pub trials: usize,
     /// Why system calls were not counted: the target and the reason.
     pub not_counted: Vec<(String, String)>,
-    /// Trials that are not valid, in the order of their files.
+    /// Trials of which some figure is void, in the order of their files.
     pub invalid: Vec<InvalidTrial>,
 }
 
-/// messages/s of two targets, paired by round.
-#[derive(Clone, Debug)]
-pub struct Comparison {
-    pub workload: String,
-    /// The faster one by its median.
-    pub left: String,
-    pub right: String,
-    pub ratio: PairedRatio,
-    /// None where the control has too few pairs to know the noise.
-    pub claim: Option<Claim>,
-}
-
-/// A trial that is not used, and why.
+/// A trial of which some figure is not used, and why.
 #[derive(Clone, Debug)]
 pub struct InvalidTrial {
     pub file: String,
@@ -85,26 +70,17 @@ impl Results {
                 }
             }
         }
-        let control = suite
-            .control
-            .as_ref()
-            .map(|target| control_pairs(suite, target, &trials));
-        let floor = control.as_deref().map_or(Some(0.0), noise_floor);
         Self {
-            comparisons: suite
-                .workloads
-                .iter()
-                .flat_map(|workload| comparisons(suite, &workload.name, &trials, floor))
-                .collect(),
-            noise_floor: control.as_ref().and(floor),
-            control_pairs: control.map(|pairs| pairs.len()),
+            findings: Findings::of(suite, stored),
             rounds_done: rounds_done(suite, &trials),
             rounds_max: suite.rounds_max,
             // What was never begun has a row, but is no trial that went wrong.
             trials: stored.iter().filter(|stored| is_timed(stored)).count(),
             invalid: stored
                 .iter()
-                .filter(|stored| is_timed(stored) && !usable(&stored.measurement))
+                .filter(|stored| {
+                    is_timed(stored) && !(stored.measurement.complete && stored.measurement.reasons.is_empty())
+                })
                 .map(invalid)
                 .collect(),
             not_counted: why_not_counted(stored),
@@ -149,7 +125,10 @@ impl Results {
                 .pairs_of_round(round)
                 .iter()
                 .filter(|pair| !pair.control && suite.is_measurable(pair) && !is_warning(&pair.target))
-                .all(|pair| valid_rate(&trials, pair, round).is_some())
+                .all(|pair| {
+                    let mut of_pair = trials.get(pair).into_iter().flatten();
+                    of_pair.any(|trial| usable(trial) && round_of(trial) == round)
+                })
         })
     }
 }
@@ -186,10 +165,10 @@ pub fn round_of(measurement: &Measurement) -> u32 {
     measurement.identity.suite.as_ref().map_or(0, |place| place.round)
 }
 
-/// Whether the trial counts: it ran to its end and passed the gates.
+/// Whether the trial counts: what the server itself cost stands. Its rates and percentiles may not.
 #[must_use]
 pub fn usable(measurement: &Measurement) -> bool {
-    measurement.complete && measurement.valid
+    measurement.stands(Figure::Capacity)
 }
 
 type Trials<'a> = BTreeMap<Pair, Vec<&'a Measurement>>;
@@ -290,77 +269,4 @@ fn invalid(stored: &Stored) -> InvalidTrial {
         reasons: why_not(trial),
         gates: trial.reasons.clone(),
     }
-}
-
-fn valid_rate(trials: &Trials<'_>, pair: &Pair, round: u32) -> Option<f64> {
-    trials
-        .get(pair)?
-        .iter()
-        .find(|trial| usable(trial) && round_of(trial) == round)
-        .map(|trial| trial.throughput.messages_per_s)
-}
-
-/// Valid figures of both in the same round.
-fn paired(trials: &Trials<'_>, left: &Pair, right: &Pair, rounds: u32) -> Vec<(f64, f64)> {
-    (1..=rounds)
-        .filter_map(|round| Some((valid_rate(trials, left, round)?, valid_rate(trials, right, round)?)))
-        .collect()
-}
-
-fn control_pairs(suite: &Suite, target: &str, trials: &Trials<'_>) -> Vec<(f64, f64)> {
-    let pair = |workload: &str, control| Pair {
-        target: target.to_string(),
-        workload: workload.to_string(),
-        control,
-    };
-    suite
-        .workloads
-        .iter()
-        .flat_map(|workload| {
-            let (once, again) = (pair(&workload.name, false), pair(&workload.name, true));
-            paired(trials, &once, &again, suite.rounds_max)
-        })
-        .collect()
-}
-
-/// All targets of a workload against each other; with more than three only neighbours in rank and both ends are told,
-/// but the correction for many comparisons counts all of them.
-fn comparisons(suite: &Suite, workload: &str, trials: &Trials<'_>, floor: Option<f64>) -> Vec<Comparison> {
-    let mut ranked: Vec<(Pair, f64)> = suite
-        .targets
-        .iter()
-        .filter_map(|target| {
-            let pair = Pair {
-                target: target.clone(),
-                workload: workload.to_string(),
-                control: false,
-            };
-            let rates = (1..=suite.rounds_max).filter_map(|round| valid_rate(trials, &pair, round));
-            let median = Spread::of(rates)?.median;
-            Some((pair, median))
-        })
-        .collect();
-    ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    let mut found = Vec::new();
-    for (left, (left_pair, _)) in ranked.iter().enumerate() {
-        for (right, (right_pair, _)) in ranked.iter().enumerate().skip(left + 1) {
-            if let Some(ratio) = paired_ratio(&paired(trials, left_pair, right_pair, suite.rounds_max)) {
-                found.push((left, right, ratio));
-            }
-        }
-    }
-    let adjusted = holm(&found.iter().map(|(_, _, ratio)| ratio.p_value).collect::<Vec<_>>());
-    let few = ranked.len() <= 3;
-    found
-        .into_iter()
-        .zip(adjusted)
-        .filter(|((left, right, _), _)| few || right - left == 1 || right - left == ranked.len() - 1)
-        .map(|((left, right, ratio), adjusted_p)| Comparison {
-            workload: workload.to_string(),
-            left: label_of(&ranked[left].0, &trials[&ranked[left].0]),
-            right: label_of(&ranked[right].0, &trials[&ranked[right].0]),
-            ratio,
-            claim: floor.map(|floor| judge(&ratio, adjusted_p, floor)),
-        })
-        .collect()
 }

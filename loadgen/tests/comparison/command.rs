@@ -56,10 +56,14 @@ fn a_comparison_prints_its_tables_and_where_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let (out, ended) = compare(folder.path(), &["--rounds", "1"], &mut Synthetic::new());
     ended.unwrap();
-    assert!(out.contains("the original Python project, other hardware"), "{out}");
-    let made = only_folder(folder.path());
     assert!(
-        made.ends_with(out.lines().last().unwrap().rsplit('/').nth(1).unwrap()),
+        out.contains("capacity") && out.contains("open loop, 10,000 messages/s"),
+        "{out}"
+    );
+    let made = only_folder(folder.path());
+    let last = out.lines().last().unwrap();
+    assert!(
+        last.starts_with("all tables: ") && last.contains(made.file_name().unwrap().to_str().unwrap()),
         "{out}"
     );
     for name in [
@@ -120,7 +124,7 @@ fn an_interruption_prints_what_there_is_exits_130_and_can_be_resumed() {
     let failure = ended.unwrap_err();
     assert_eq!(failure.exit, Exit::Interrupted);
     assert!(
-        failure.text.contains("--resume") && out.contains("messages/s"),
+        failure.text.contains("--resume") && out.contains("capacity"),
         "{failure} {out}"
     );
     let made = only_folder(folder.path());
@@ -144,7 +148,7 @@ fn wrong_echoes_exit_4_and_a_suite_without_a_whole_trial_exits_3() {
         let words = ["--rounds", "1", "--workloads", "light"];
         let (out, ended) = compare(folder.path(), &words, &mut Synthetic::with(move |_, _| fault));
         assert_eq!(ended.unwrap_err().exit, exit);
-        assert!(out.contains("speed"), "{out}");
+        assert!(out.contains("capacity"), "{out}");
     }
 }
 
@@ -199,7 +203,10 @@ fn a_table_of_open_and_closed_loops_is_refused() {
     ended.unwrap();
     let made = only_folder(folder.path());
     let report = || {
-        let args = ReportArgs { folder: made.clone() };
+        let args = ReportArgs {
+            folder: made.clone(),
+            full: true,
+        };
         loadgen::cmd::report::run(&args, &mut Vec::new())
     };
     report().unwrap();

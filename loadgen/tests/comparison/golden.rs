@@ -2,11 +2,11 @@
 //! anew; read the difference before committing it.
 
 use crate::synthetic::{Fault, ORIGINALS, Synthetic, file, run, store, trial};
-use loadgen::compare::runner::{Now, TrialProgress, View};
+use loadgen::compare::runner::{Block, Now, TrialProgress, View};
 use loadgen::measurement::store::Store;
 use loadgen::record::{Arrivals, OpenLoop, Pacing, Plan, Waiting};
 use loadgen::record::{Latency, Measurement, Origin, SuitePlace};
-use loadgen::report::{csv, folder, terminal};
+use loadgen::report::{csv, folder, screen, terminal};
 use loadgen::suite::matrix::{Pair, SuiteFile};
 use loadgen::suite::preset;
 use loadgen::suite::results::Results;
@@ -14,7 +14,6 @@ use loadgen::validity::omission;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// Compares with the file, or writes it when `UPDATE_GOLDEN` is set.
 pub(crate) fn expect(path: &Path, text: &str) {
@@ -42,9 +41,7 @@ impl View for Blind {
     fn trial_begins(&mut self, _now: &Now) {}
     fn trial_moves(&mut self, _now: &Now, _progress: TrialProgress) {}
     fn trial_ends(&mut self, _now: &Now, _measurement: &Measurement) {}
-    fn workload_ends(&mut self, _workload: &str, _file: &SuiteFile, _results: &Results) {}
-
-    fn round_ends(&mut self, _round: u32, _file: &SuiteFile, _results: &Results, _left: Duration) {}
+    fn block_ends(&mut self, _block: &Block, _file: &SuiteFile, _results: &Results) {}
 }
 
 /// Nine rounds in which now and then something is wrong.
@@ -155,7 +152,10 @@ fn the_tables_of_a_suite_at_three_widths() {
             "{longest:?} columns in tables for {width}"
         );
     }
-    expect(&golden("overview-80.txt"), &terminal::overview(file, &results, 80));
+    let screen = screen::screen(file, &results, 100);
+    assert!(screen.lines().count() <= 38, "{screen}");
+    assert!(screen.lines().all(|line| line.chars().count() <= 100), "{screen}");
+    expect(&golden("screen-100.txt"), &screen);
 }
 
 #[test]

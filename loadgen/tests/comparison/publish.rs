@@ -2,7 +2,7 @@
 
 use crate::synthetic::{Fault, ORIGINALS, Synthetic, file, run, store};
 use loadgen::cmd::{publish, report};
-use loadgen::compare::runner::{Now, TrialProgress, View};
+use loadgen::compare::runner::{Block, Now, TrialProgress, View};
 use loadgen::failure::Exit;
 use loadgen::measurement::store::Store;
 use loadgen::record::Measurement;
@@ -10,7 +10,6 @@ use loadgen::suite::matrix::SuiteFile;
 use loadgen::suite::results::Results;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 struct Blind;
 
@@ -18,9 +17,7 @@ impl View for Blind {
     fn trial_begins(&mut self, _now: &Now) {}
     fn trial_moves(&mut self, _now: &Now, _progress: TrialProgress) {}
     fn trial_ends(&mut self, _now: &Now, _measurement: &Measurement) {}
-    fn workload_ends(&mut self, _workload: &str, _file: &SuiteFile, _results: &Results) {}
-
-    fn round_ends(&mut self, _round: u32, _file: &SuiteFile, _results: &Results, _left: Duration) {}
+    fn block_ends(&mut self, _block: &Block, _file: &SuiteFile, _results: &Results) {}
 }
 
 fn markers(names: &[&str]) -> String {
@@ -98,9 +95,9 @@ fn publishing_splices_the_tables_and_tracks_the_folder() {
 fn a_folder_without_a_whole_valid_round_is_refused_and_changes_nothing() {
     let root = project();
     let before = fs::read_to_string(root.path().join("README.md")).unwrap();
-    let failure = publish(&compared(root.path(), Fault::ForeignLoad)).unwrap_err();
+    let failure = publish(&compared(root.path(), Fault::Corrupted)).unwrap_err();
     assert_eq!(failure.exit, Exit::Usage);
-    assert!(failure.text.contains("other programs used 14 %"), "{failure}");
+    assert!(failure.text.contains("2 echoes came back corrupted"), "{failure}");
     assert_eq!(fs::read_to_string(root.path().join("README.md")).unwrap(), before);
     assert_eq!(
         fs::read_to_string(root.path().join("results/.gitignore")).unwrap(),
@@ -149,6 +146,7 @@ fn a_report_is_made_again_from_the_records_alone() {
         fs::remove_file(store.folder().join(name)).unwrap();
     }
     let args = report::ReportArgs {
+        full: true,
         folder: store.folder().to_path_buf(),
     };
     let mut out = Vec::new();

@@ -2,9 +2,10 @@
 
 use crate::synthetic::{Fault, ORIGINALS, Synthetic, file, run, store};
 use loadgen::cmd::report::ReportArgs;
-use loadgen::compare::runner::{Now, SuiteEnd, TrialProgress, View};
+use loadgen::compare::runner::{Block, Now, SuiteEnd, TrialProgress, View};
 use loadgen::failure::Exit;
 use loadgen::measurement::store::{SUITE_FILE, Store};
+use loadgen::quantity::{CPU_PER_MESSAGE, MESSAGES_PER_S};
 use loadgen::record::Measurement;
 use loadgen::suite::matrix::SuiteFile;
 use loadgen::suite::preset;
@@ -18,9 +19,8 @@ use std::time::Duration;
 struct Seen {
     begun: Vec<Now>,
     moved: usize,
-    first_tables: Vec<String>,
-    tries_before_first_table: usize,
-    rounds: Vec<u32>,
+    blocks: Vec<(u32, String)>,
+    tries_before_first_block: usize,
 }
 
 impl View for Seen {
@@ -34,15 +34,11 @@ impl View for Seen {
 
     fn trial_ends(&mut self, _now: &Now, _measurement: &Measurement) {}
 
-    fn workload_ends(&mut self, workload: &str, _file: &SuiteFile, _results: &Results) {
-        if self.first_tables.is_empty() {
-            self.tries_before_first_table = self.begun.len();
+    fn block_ends(&mut self, block: &Block, _file: &SuiteFile, _results: &Results) {
+        if self.blocks.is_empty() {
+            self.tries_before_first_block = self.begun.len();
         }
-        self.first_tables.push(workload.to_string());
-    }
-
-    fn round_ends(&mut self, round: u32, _file: &SuiteFile, _results: &Results, _left: Duration) {
-        self.rounds.push(round);
+        self.blocks.push((block.round, block.workload.clone()));
     }
 }
 
@@ -111,7 +107,7 @@ fn an_invalid_trial_is_kept_and_run_again_within_its_block() {
     let folder = tempfile::tempdir().unwrap();
     let mut trials = Synthetic::with(|plan, place| {
         if plan.target == "fork" && place.round == 1 && place.attempt == 1 {
-            Fault::ForeignLoad
+            Fault::Corrupted
         } else {
             Fault::None
         }
@@ -133,29 +129,48 @@ fn an_invalid_trial_is_kept_and_run_again_within_its_block() {
 }
 
 #[test]
-fn a_round_goes_workload_by_workload_and_the_first_shows_each_ones_table() {
+fn other_programs_void_rates_and_nothing_is_run_again_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trials = Synthetic::with(|_, _| Fault::ForeignLoad);
+    let (mut file, mut store) = (file(ORIGINALS, "light", 2, 600), store(folder.path()));
+    run(&mut file, &mut trials, &mut store, &mut Seen::default()).unwrap();
+    assert_eq!(trials.ran.len(), 8);
+    let results = Results::of(&file.suite, store.records());
+    let row = &results.rows[0];
+    assert!(row.believed && row.spread(&CPU_PER_MESSAGE).is_some());
+    assert!(
+        row.spread(&MESSAGES_PER_S).is_none(),
+        "a rate that is void is not shown"
+    );
+}
+
+#[test]
+fn a_round_goes_block_by_block_and_each_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let (mut file, mut trials, mut seen) = (file(ORIGINALS, "default", 2, 600), Synthetic::new(), Seen::default());
     run(&mut file, &mut trials, &mut store(folder.path()), &mut seen).unwrap();
     let mut workloads: Vec<_> = seen.begun.iter().map(|now| (now.round, &*now.workload)).collect();
     workloads.dedup();
     assert_eq!(workloads.len(), 10, "{workloads:?}");
-    let first_round: Vec<_> = workloads[..5].iter().map(|(_, workload)| *workload).collect();
-    assert_eq!(seen.first_tables, first_round);
+    let told: Vec<_> = seen
+        .blocks
+        .iter()
+        .map(|(round, workload)| (*round, &**workload))
+        .collect();
+    assert_eq!(told, workloads);
 }
 
 #[test]
-fn a_block_shows_its_first_table_when_its_extra_tries_are_done() {
+fn a_block_is_told_when_its_extra_tries_are_done() {
     let folder = tempfile::tempdir().unwrap();
     let mut trials = Synthetic::with(|_, place| match place.attempt {
-        1 => Fault::ForeignLoad,
+        1 => Fault::Corrupted,
         _ => Fault::None,
     });
     let (mut file, mut seen) = (file(ORIGINALS, "light", 2, 600), Seen::default());
     run(&mut file, &mut trials, &mut store(folder.path()), &mut seen).unwrap();
-    assert_eq!(seen.rounds, [1, 2]);
-    assert_eq!(seen.first_tables, ["light"]);
-    assert_eq!(seen.tries_before_first_table, 8);
+    assert_eq!(seen.blocks, [(1, "light".to_string()), (2, "light".to_string())]);
+    assert_eq!(seen.tries_before_first_block, 8);
 }
 
 #[test]
@@ -273,10 +288,7 @@ fn the_view_hears_of_every_trial_and_the_time_left_ends_at_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (mut file, mut trials, mut seen) = (file(ORIGINALS, "default", 3, 600), Synthetic::new(), Seen::default());
     run(&mut file, &mut trials, &mut store(folder.path()), &mut seen).unwrap();
-    assert_eq!(
-        (seen.begun.len(), seen.moved, &seen.rounds[..]),
-        (60, 60, &[1, 2, 3][..])
-    );
+    assert_eq!((seen.begun.len(), seen.moved, seen.blocks.len()), (60, 60, 15));
     assert!(seen.begun.iter().all(|now| now.rounds_expected == 3));
     let last = seen.begun.last().unwrap();
     assert!(last.left < Duration::from_secs(6) && last.done > 0.9, "{last:?}");
@@ -339,13 +351,14 @@ fn trials_of_another_plan_than_suite_json_tells_are_not_believed() {
     run(&mut file, &mut Synthetic::new(), &mut store, &mut Seen::default()).unwrap();
     let report = || {
         let args = ReportArgs {
+            full: true,
             folder: store.folder().to_path_buf(),
         };
         let mut out = Vec::new();
         loadgen::cmd::report::run(&args, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     };
-    assert!(report().contains("0 invalid"));
+    assert!(report().contains("0 with void figures"));
     let path = store.folder().join(SUITE_FILE);
     let text = fs::read_to_string(&path).unwrap();
     let swapped = text
@@ -355,6 +368,6 @@ fn trials_of_another_plan_than_suite_json_tells_are_not_believed() {
     assert_ne!(swapped, text);
     fs::write(&path, swapped).unwrap();
     let told = report();
-    assert!(told.contains("invalid by plan_hash: 3 trials"), "{told}");
-    assert_eq!(told.matches("invalid by").count(), 1, "{told}");
+    assert!(told.contains("void by plan_hash: 3 trials"), "{told}");
+    assert_eq!(told.matches("void by").count(), 1, "{told}");
 }

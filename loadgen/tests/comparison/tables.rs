@@ -7,7 +7,7 @@ use loadgen::measurement::store::Stored;
 use loadgen::quantity::{self, Place, Reading, Unit};
 use loadgen::record::{Arrivals, Container, OpenLoop, Pacing, Waiting};
 use loadgen::record::{Environment, Measurement};
-use loadgen::report::{columns, scorecard, sweep, terminal};
+use loadgen::report::{columns, scorecard, screen, sweep, terminal};
 use loadgen::suite::results::{Results, Row};
 use loadgen::suite::sample;
 use loadgen::suite::search::Limits;
@@ -114,12 +114,20 @@ fn the_overview_breaks_no_cell_however_many_workloads_it_has() {
         row.target = row.target.replace(" (container)", "");
     }
     for width in WIDTHS {
-        let text = terminal::overview(&file, &results, width);
+        let workloads = file.suite.workloads.iter();
+        let text: String = workloads
+            .map(|workload| {
+                screen::overview(&file, &results, &workload.name, width)
+                    + "
+"
+            })
+            .collect();
         let cells = text.matches("12,345,678").count();
         assert_eq!(
             cells,
             file.suite.workloads.len() * file.suite.targets.len(),
-            "at {width}:\n{text}"
+            "at {width}:
+{text}"
         );
         let longest = text.lines().map(|line| line.chars().count()).max();
         assert!(

@@ -1,15 +1,14 @@
 //! What the user sees on stderr while a suite runs: a bar on a terminal, plain lines elsewhere. stdout stays for the result.
 
-use crate::compare::runner::{Now, TrialProgress, View};
+use crate::compare::runner::{Block, Now, TrialProgress, View};
 use crate::notice::notice;
 use crate::record::Measurement;
-use crate::report::terminal;
+use crate::report::screen;
 use crate::suite::matrix::SuiteFile;
-use crate::suite::results::{Results, why_not};
-use crate::text::{figure, minutes};
+use crate::suite::results::Results;
+use crate::text::{counted, minutes};
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::time::Duration;
 
 /// The view for this stderr.
 #[must_use]
@@ -19,7 +18,7 @@ pub fn view(quiet: bool) -> Box<dyn View> {
     } else if Term::stderr().is_term() && !console::is_dumb() {
         Box::new(Bar::new())
     } else {
-        Box::new(Lines)
+        Box::new(Lines::default())
     }
 }
 
@@ -34,11 +33,10 @@ pub fn width() -> u16 {
 /// Parts of the bar; done is a share.
 const BAR_LENGTH: u64 = 1000;
 
-/// A bar with what runs now; under it nothing, above it the newest table.
+/// One line that is drawn over, and the first table above it.
 struct Bar {
     bar: ProgressBar,
-    /// Lines of the overview above the bar, to be replaced by the next one.
-    overview_lines: usize,
+    shown: bool,
 }
 
 impl Bar {
@@ -49,7 +47,7 @@ impl Bar {
                 .expect("the template is right")
                 .progress_chars("=> "),
         );
-        Self { bar, overview_lines: 0 }
+        Self { bar, shown: false }
     }
 
     fn show(&self, now: &Now, phase: &str) {
@@ -70,31 +68,13 @@ impl View for Bar {
         self.show(now, &phase(progress));
     }
 
-    fn trial_ends(&mut self, now: &Now, measurement: &Measurement) {
-        if let Some(text) = trouble(now, measurement) {
-            self.overview_lines = 0;
-            self.bar.suspend(|| notice(text));
+    fn trial_ends(&mut self, _now: &Now, _measurement: &Measurement) {}
+
+    fn block_ends(&mut self, block: &Block, file: &SuiteFile, results: &Results) {
+        if !std::mem::replace(&mut self.shown, true) {
+            let text = first_table(&block.workload, file, results, width());
+            self.bar.suspend(|| eprint!("{text}"));
         }
-    }
-
-    fn workload_ends(&mut self, workload: &str, file: &SuiteFile, results: &Results) {
-        let (_, columns) = Term::stderr().size();
-        let text = first_table(workload, file, results, columns);
-        self.bar.suspend(|| eprint!("{text}"));
-    }
-
-    fn round_ends(&mut self, round: u32, file: &SuiteFile, results: &Results, _left: Duration) {
-        let term = Term::stderr();
-        let (rows, columns) = term.size();
-        let text = overview_after(round, file, results, columns);
-        let old = std::mem::replace(&mut self.overview_lines, text.lines().count());
-        self.bar.suspend(|| {
-            // The newer overview takes the place of the older one, unless that has scrolled out of reach.
-            if old > 0 && old + 2 < usize::from(rows) {
-                let _ = term.clear_last_lines(old);
-            }
-            eprint!("{text}");
-        });
     }
 }
 
@@ -104,31 +84,24 @@ impl Drop for Bar {
     }
 }
 
-/// One line per trial, and the tables as they come: for logs.
-struct Lines;
+/// One line per block, and the first table: for logs.
+#[derive(Default)]
+struct Lines {
+    shown: bool,
+}
 
 impl View for Lines {
     fn trial_begins(&mut self, _now: &Now) {}
 
     fn trial_moves(&mut self, _now: &Now, _progress: TrialProgress) {}
 
-    fn trial_ends(&mut self, now: &Now, measurement: &Measurement) {
-        let text = trouble(now, measurement).unwrap_or_else(|| {
-            format!(
-                "{}: {} messages/s",
-                what(now),
-                figure(measurement.throughput.messages_per_s)
-            )
-        });
-        notice(format_args!("{text}, about {} left", minutes(now.left)));
-    }
+    fn trial_ends(&mut self, _now: &Now, _measurement: &Measurement) {}
 
-    fn workload_ends(&mut self, workload: &str, file: &SuiteFile, results: &Results) {
-        eprint!("{}", first_table(workload, file, results, 100));
-    }
-
-    fn round_ends(&mut self, round: u32, file: &SuiteFile, results: &Results, _left: Duration) {
-        eprint!("{}", overview_after(round, file, results, 100));
+    fn block_ends(&mut self, block: &Block, file: &SuiteFile, results: &Results) {
+        notice(line(block));
+        if !std::mem::replace(&mut self.shown, true) {
+            eprint!("{}", first_table(&block.workload, file, results, width()));
+        }
     }
 }
 
@@ -142,22 +115,28 @@ impl View for Silent {
 
     fn trial_ends(&mut self, _now: &Now, _measurement: &Measurement) {}
 
-    fn workload_ends(&mut self, _workload: &str, _file: &SuiteFile, _results: &Results) {}
-
-    fn round_ends(&mut self, _round: u32, _file: &SuiteFile, _results: &Results, _left: Duration) {}
+    fn block_ends(&mut self, _block: &Block, _file: &SuiteFile, _results: &Results) {}
 }
 
 fn first_table(workload: &str, file: &SuiteFile, results: &Results, width: u16) -> String {
-    let table = file.suite.workload(workload);
-    let table = table.map_or_else(String::new, |workload| terminal::workload(workload, results, width));
-    format!("\nfirst table, from one trial each; it sharpens with every round\n\n{table}\n")
+    let table = screen::overview(file, results, workload, width);
+    format!("\nfirst table, from one trial each; it sharpens with every round\n\n{table}\n\n")
 }
 
-/// Fits on a screen and can be replaced in place.
-fn overview_after(round: u32, file: &SuiteFile, results: &Results, width: u16) -> String {
+/// `round 2 of 7, steady: 9 trials, capacity stands in 9; about 5 min 10 s left`; what is void with its commonest reason.
+fn line(block: &Block) -> String {
+    let why = block
+        .worst
+        .as_deref()
+        .map_or_else(String::new, |why| format!(" ({why})"));
     format!(
-        "\nafter round {round}\n\n{}\n",
-        terminal::overview(file, results, width)
+        "round {} of {}, {}: {}, capacity stands in {}{why}; about {} left",
+        block.round,
+        block.rounds_expected,
+        block.workload,
+        counted(block.trials as u64, "trial", "trials"),
+        block.standing,
+        minutes(block.left)
     )
 }
 
@@ -175,10 +154,4 @@ fn what(now: &Now) -> String {
 
 fn phase(progress: TrialProgress) -> String {
     format!("{} {:.0} %", progress.phase, progress.fraction.clamp(0.0, 1.0) * 100.0)
-}
-
-/// A line for a trial that does not count.
-fn trouble(now: &Now, measurement: &Measurement) -> Option<String> {
-    let reasons = why_not(measurement);
-    (!measurement.valid || !measurement.complete).then(|| format!("{}: INVALID: {}", what(now), reasons.join("; ")))
 }

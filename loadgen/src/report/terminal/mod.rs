@@ -4,14 +4,14 @@
 mod suite;
 mod trial;
 
-pub use suite::{findings, noise, not_counted, overview, suite, workload};
+pub use suite::{findings, not_counted, suite, workload};
 pub use trial::summary;
 
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// The sentence in lines of this width, each indented: `first` blanks before the first, `next` before the others. Words
 /// stay whole, and blanks between them as many as there are.
-fn wrapped(sentence: &str, first: usize, next: usize, width: u16) -> String {
+pub(super) fn wrapped(sentence: &str, first: usize, next: usize, width: u16) -> String {
     let (first, next) = (" ".repeat(first), " ".repeat(next));
     let options = Options::new(usize::from(width))
         .initial_indent(&first)

@@ -2,7 +2,7 @@
 
 use super::{round_of, usable, why_not};
 use crate::quantity::{self, Clock, Quantity, Reading};
-use crate::record::{Latency, LatencySet, Measurement};
+use crate::record::{Figure, Latency, LatencySet, Measurement};
 use crate::recorder::latency::LatencyHistogram;
 use crate::suite::matrix::Pair;
 use crate::suite::statistics::Spread;
@@ -20,7 +20,7 @@ pub struct Row {
     pub runtime_version: Option<String>,
     pub io_interface: Option<String>,
     pub workers: Option<u32>,
-    /// Whether the figures come from valid trials; if not they are from invalid ones, or absent.
+    /// Whether some trial stands; if not the figures are from trials that do not, or absent.
     pub believed: bool,
     pub rounds_valid: usize,
     /// Rounds with at least one trial.
@@ -63,7 +63,13 @@ impl Row {
         let complete = || trials.iter().copied().filter(|trial| trial.complete);
         let believed = !valid.is_empty();
         let used: Vec<&Measurement> = if believed { valid.clone() } else { complete().collect() };
-        let (latency, histogram_fault) = match merged_latency(&used) {
+        let standing = |figure: Figure| {
+            used.iter()
+                .copied()
+                .filter(move |trial| !believed || trial.stands(figure))
+        };
+        let timed: Vec<&Measurement> = standing(Figure::Percentiles).collect();
+        let (latency, histogram_fault) = match merged_latency(&timed) {
             Ok(latency) => (latency, None),
             Err(fault) => (LatencySet::default(), Some(fault)),
         };
@@ -88,7 +94,7 @@ impl Row {
             spreads: quantity::ALL
                 .iter()
                 .filter_map(|quantity| {
-                    let figures = used.iter().filter_map(|trial| quantity.of(trial));
+                    let figures = standing(quantity.kind()).filter_map(|trial| quantity.of(trial));
                     Some((quantity.name, Spread::of(figures)?))
                 })
                 .collect(),
@@ -123,7 +129,7 @@ fn point(trial: &Measurement) -> Point {
             .iter()
             .filter_map(|quantity| Some((quantity.name, quantity.of(trial)?)))
             .collect(),
-        valid: trial.valid,
+        valid: trial.stands(Figure::Rates),
     }
 }
 

@@ -1,0 +1,197 @@
+//! What was found, in sentences: who is ahead of whom and by how much, who is not told apart, and how sure that is.
+
+use crate::suite::findings::{Findings, Judged, Pairing, Table, Target, has_rounds_enough};
+use crate::suite::fit::ROUNDS_FOR_A_CLAIM;
+use crate::text::{figure, time_ns};
+use crate::units::round_u64;
+use echo_contract::catalog::{self, Model};
+
+/// What a table says, the most important first.
+#[must_use]
+pub fn sentences(table: &Table) -> Vec<String> {
+    let what = format!("{}, {}", table.quantity.title(), table.workload);
+    if !has_rounds_enough(table) {
+        let most = table.targets.iter().map(|target| target.rounds).max().unwrap_or(0);
+        return vec![format!(
+            "{what}: no difference is claimed before {ROUNDS_FOR_A_CLAIM} rounds ({most} so far)"
+        )];
+    }
+    let mut found = between_models(table);
+    found.extend(not_told_apart(table));
+    found
+        .into_iter()
+        .map(|sentence| format!("{what}: {sentence}"))
+        .collect()
+}
+
+/// The best of the best model against the best of each other model, and the range of the best model's others.
+#[must_use]
+pub fn between_models(table: &Table) -> Vec<String> {
+    let leaders = leaders(table);
+    let Some((best, rest)) = leaders.split_first() else {
+        return Vec::new();
+    };
+    if rest.is_empty() {
+        return within_one_model(table);
+    }
+    rest.iter()
+        .filter_map(|other| {
+            let pair = table.pair(&best.target, &other.target)?;
+            let others = others_of_model(table, best, other);
+            Some(format!("{}{others}", against(table, pair)))
+        })
+        .collect()
+}
+
+/// The best against the worst, where all are of one model.
+fn within_one_model(table: &Table) -> Vec<String> {
+    let mut with_level = table.targets.iter().filter(|target| target.level.is_some());
+    let ends = with_level.next().zip(with_level.next_back());
+    let pair = ends.and_then(|(best, worst)| table.pair(&best.target, &worst.target));
+    pair.map(|pair| against(table, pair)).into_iter().collect()
+}
+
+/// One pair with its interval.
+fn against(table: &Table, pair: &Pairing) -> String {
+    let Pairing {
+        left,
+        right,
+        comparison,
+    } = pair;
+    // A ratio below 1 reads better turned round.
+    let (ratio, low, high) = match comparison.ratio >= 1.0 {
+        true => (comparison.ratio, comparison.low, comparison.high),
+        false => (1.0 / comparison.ratio, 1.0 / comparison.high, 1.0 / comparison.low),
+    };
+    let interval = format!("{}x ({}..{})", two(ratio), two(low), two(high));
+    if !comparison.claimed {
+        return format!("{left} and {right} are not shown to differ: {interval}");
+    }
+    match table.quantity {
+        Judged::Capacity if table.workload == "churn" => {
+            format!("{left} serves {interval} as many connections per CPU second as {right}")
+        }
+        Judged::Capacity => format!("{left} answers {interval} as many messages per CPU second as {right}"),
+        Judged::MessagesPerS => format!("{left} answers {interval} as many messages a second as {right}"),
+        Judged::CpuUsPerMessage => format!("a message costs {right} {interval} the CPU that it costs {left}"),
+        Judged::ResponseP50Ns | Judged::ResponseP99Ns => format!("that of {right} is {interval} that of {left}"),
+    }
+}
+
+/// `; the other event targets 1.6x to 2.1x`, against the same rival.
+fn others_of_model(table: &Table, best: &Target, rival: &Target) -> String {
+    let of_model = |target: &&Target| target.target != best.target && model(target) == model(best);
+    let ratios: Vec<f64> = table
+        .targets
+        .iter()
+        .filter(of_model)
+        .filter_map(|target| Some(target.level? / rival.level?))
+        .map(|ratio| {
+            if table.quantity.more_is_better() {
+                ratio
+            } else {
+                1.0 / ratio
+            }
+        })
+        .collect();
+    let ends = (
+        ratios.iter().copied().reduce(f64::min),
+        ratios.iter().copied().reduce(f64::max),
+    );
+    match (ends, ratios.len(), model(best)) {
+        ((Some(least), Some(most)), 2.., Some(model)) => {
+            format!(
+                "; the other {} targets {}x to {}x",
+                model.as_str(),
+                two(least),
+                two(most)
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+/// Who shares the best one's letters, and what would have shown.
+#[must_use]
+pub fn not_told_apart(table: &Table) -> Option<String> {
+    let first = table.targets.first().filter(|target| target.level.is_some())?;
+    let shares = |target: &&Target| target.letters.chars().any(|letter| first.letters.contains(letter));
+    let group: Vec<&str> = table
+        .targets
+        .iter()
+        .filter(shares)
+        .map(|target| target.target.as_str())
+        .collect();
+    if group.len() < 2 {
+        return None;
+    }
+    // What would have shown among these, not among targets elsewhere in the table.
+    let within = |pair: &&Pairing| group.contains(&pair.left.as_str()) && group.contains(&pair.right.as_str());
+    let pairs = table
+        .pairs
+        .iter()
+        .filter(within)
+        .filter(|pair| !pair.comparison.claimed);
+    let shown = pairs.map(|pair| pair.comparison.would_have_shown).reduce(f64::max);
+    let shown = shown.map_or_else(String::new, |shown| {
+        format!(" (a ratio of {} would have been)", two(shown))
+    });
+    Some(format!("not shown to differ: {}{shown}", group.join(", ")))
+}
+
+/// How the A/A control came out, one sentence.
+#[must_use]
+pub fn control(findings: &Findings) -> String {
+    let controls: Vec<&Pairing> = findings
+        .tables
+        .iter()
+        .filter_map(|table| table.control.as_ref())
+        .collect();
+    let Some(widest) = controls
+        .iter()
+        .max_by(|a, b| a.comparison.ratio.ln().abs().total_cmp(&b.comparison.ratio.ln().abs()))
+    else {
+        return "A/A control: no target has run twice in two rounds, so nothing shows how alike the same server looks"
+            .to_string();
+    };
+    let alarms = controls
+        .iter()
+        .filter(|pair| pair.comparison.p_value_alone < 0.05)
+        .count();
+    format!(
+        "A/A control: {} against itself differed by {} at most, and by p < 0.05 in {alarms} of {} tables (one in twenty is expected)",
+        widest.left,
+        crate::text::percent((widest.comparison.ratio.ln().abs().exp() - 1.0) * 100.0),
+        controls.len()
+    )
+}
+
+/// The best target of each model, best model first.
+fn leaders(table: &Table) -> Vec<&Target> {
+    let mut seen = Vec::new();
+    let with_level = table.targets.iter().filter(|target| target.level.is_some());
+    with_level
+        .filter(|target| {
+            let is_new = !seen.contains(&model(target));
+            seen.push(model(target));
+            is_new
+        })
+        .collect()
+}
+
+fn model(target: &Target) -> Option<Model> {
+    catalog::find(&target.target).map(|row| row.model)
+}
+
+/// A level as it is printed.
+#[must_use]
+pub fn level(quantity: Judged, level: f64) -> String {
+    match quantity {
+        Judged::ResponseP50Ns | Judged::ResponseP99Ns => time_ns(round_u64(level)),
+        Judged::Capacity | Judged::MessagesPerS | Judged::CpuUsPerMessage => figure(level),
+    }
+}
+
+fn two(ratio: f64) -> String {
+    format!("{ratio:.2}")
+}

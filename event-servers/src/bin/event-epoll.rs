@@ -157,17 +157,24 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Takes one client, so that in a burst the other workers get their share; what is left makes epoll_wait return
-    /// at once.
+    /// Takes all clients that wait; with several workers one, so that in a burst the others get their share: what is left
+    /// makes epoll_wait return at once.
     fn accept(&mut self) -> io::Result<()> {
+        while self.accept_one()? && self.server.workers() == 1 {}
+        Ok(())
+    }
+
+    /// Takes a client; whether there may be another.
+    fn accept_one(&mut self) -> io::Result<bool> {
         match self.listener.accept() {
             Ok((stream, _)) => {
                 self.admit(stream);
                 self.go_to_the_end_of_the_queue()?;
+                return Ok(true);
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {} // another worker was faster
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {} // none, or another worker was faster
             Err(error) => match self.server.accept_failed(&error) {
-                AcceptAction::Retry => {}
+                AcceptAction::Retry => return Ok(true),
                 AcceptAction::BackOff(pause) => {
                     self.epoll.delete(&self.listener)?;
                     self.paused_until = Some(Instant::now() + pause);
@@ -178,7 +185,7 @@ impl Worker {
                 }
             },
         }
-        Ok(())
+        Ok(false)
     }
 
     fn admit(&mut self, stream: TcpStream) {

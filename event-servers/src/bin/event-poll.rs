@@ -5,10 +5,11 @@
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, send};
 use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -18,6 +19,9 @@ const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("nix"),
 };
+
+/// Without waiting, so that no socket needs a call that makes it non-blocking.
+const SEND: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
 fn main() -> ExitCode {
     serve(IDENTITY, run)
@@ -29,14 +33,16 @@ fn run(server: Server) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let start = |_| {
         let listener = Arc::clone(&listener);
-        thread::Builder::new().spawn(move || accept_loop(&listener, server))
+        thread::Builder::new().spawn(move || accept_loop(&listener, server).inspect_err(|_| server.fail()))
     };
     let others = (1..server.workers()).map(start).collect::<io::Result<Vec<_>>>()?;
     server.ready()?;
-    accept_loop(&listener, server)?;
-    others
-        .into_iter()
-        .try_for_each(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    let mut outcome = accept_loop(&listener, server).inspect_err(|_| server.fail());
+    for other in others {
+        let end = other.join().map_err(|_| io::Error::other("a worker panicked"));
+        outcome = outcome.and(end.flatten());
+    }
+    outcome
 }
 
 /// Accepts until the kit says stop, and echoes until the last client is gone.
@@ -103,9 +109,7 @@ fn accept(listener: &TcpListener, server: Server, clients: &mut Vec<Client>) -> 
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
-                if let Some(connection) = server.admit(&stream)
-                    && stream.set_nonblocking(true).is_ok()
-                {
+                if let Some(connection) = server.admit(&stream) {
                     clients.push(Client {
                         connection: Some(connection),
                         stream,
@@ -160,7 +164,7 @@ impl Client {
             return Ok(false);
         };
         if !self.owed.is_empty() {
-            let written = self.stream.write(&self.owed)?;
+            let written = send(self.stream.as_raw_fd(), &self.owed, SEND)?;
             connection.sent(written);
             self.owed.drain(..written);
             return Ok(!(self.owed.is_empty() && connection.stopping()));
@@ -168,13 +172,13 @@ impl Client {
         if connection.stopping() {
             return Ok(false);
         }
-        let bytes = self.stream.read(buffer)?;
+        let bytes = recv(self.stream.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?;
         if bytes == 0 {
             return Ok(false);
         }
         connection.received(bytes);
-        let written = match self.stream.write(&buffer[..bytes]) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+        let written = match send(self.stream.as_raw_fd(), &buffer[..bytes], SEND) {
+            Err(Errno::EAGAIN | Errno::EINTR) => 0,
             result => result?,
         };
         connection.sent(written);

@@ -27,8 +27,8 @@ static COUNTERS: OnceLock<&'static Counters> = OnceLock::new();
 /// Sockets that may linger at a time while the server is not stopping.
 static MOST_LINGERING: AtomicUsize = AtomicUsize::new(0);
 /// A descriptor to give up when there is no other for a duplicate: the stream that was duplicated is closed right after,
-/// so one is enough. -1 for none.
-static SPARE: AtomicI32 = AtomicI32::new(-1);
+/// so one is enough. 0 for none, as at the start of every process: standard input is no spare.
+static SPARE: AtomicI32 = AtomicI32::new(0);
 
 /// To be called once, before anything lingers.
 pub(crate) fn install(counters: &'static Counters, nofile: u64) {
@@ -40,7 +40,7 @@ pub(crate) fn install(counters: &'static Counters, nofile: u64) {
 
 /// The parent's spare was closed in the child, with all its descriptors.
 pub(crate) fn become_forked_child() {
-    SPARE.store(-1, SeqCst);
+    SPARE.store(0, SeqCst);
 }
 
 /// Takes over the rest of a connection that the server ends; the FIN is still to be sent. From now on the process does not
@@ -150,11 +150,11 @@ fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 fn keep_spare() {
-    if SPARE.load(SeqCst) == -1
+    if SPARE.load(SeqCst) == 0
         && let Ok(spare) = io::stderr().as_fd().try_clone_to_owned()
     {
         let spare = spare.into_raw_fd();
-        if SPARE.compare_exchange(-1, spare, SeqCst, SeqCst).is_err() {
+        if SPARE.compare_exchange(0, spare, SeqCst, SeqCst).is_err() {
             // SAFETY: opened above, and nobody else has heard of it.
             drop(unsafe { OwnedFd::from_raw_fd(spare) });
         }
@@ -162,9 +162,9 @@ fn keep_spare() {
 }
 
 fn take_spare() -> Option<OwnedFd> {
-    let spare = SPARE.swap(-1, SeqCst);
+    let spare = SPARE.swap(0, SeqCst);
     // SAFETY: who takes the number out of the one place where it stands owns the descriptor.
-    (spare != -1).then(|| unsafe { OwnedFd::from_raw_fd(spare) })
+    (spare != 0).then(|| unsafe { OwnedFd::from_raw_fd(spare) })
 }
 
 fn now_units() -> u32 {

@@ -290,7 +290,7 @@ pub const TARGETS: &[Target] = &[
         capacity: Capacity::Unbounded,
         selection: Selection::Default,
         expected_failures: &[],
-        about: "raw io_uring: multishot accept and receive, shared buffers, no runtime",
+        about: "raw io_uring: multishot accept, shared buffers, no runtime",
     },
     Target {
         name: "event-monoio",

@@ -11,6 +11,7 @@ use loadgen::failure::{Exit, Failure};
 use loadgen::interrupt::Interrupt;
 use loadgen::notice::notice;
 use loadgen::record::Machine;
+use loadgen::record::{NetworkChoice, Start};
 use loadgen::subject;
 use loadgen::suite::matrix::PlanBase;
 use std::process::ExitCode;
@@ -29,7 +30,17 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<Option<Exit>, Failure> {
     let command: Vec<String> = std::env::args().collect();
     match cli.verb {
-        None => cmd::run::run(&cli.run, &machine()?, &command, &interrupt()?),
+        None => {
+            let no_private_network = no_private_network(cli.run.start != Start::Never);
+            let machine = machine()?;
+            cmd::run::run(
+                &cli.run,
+                &machine,
+                &command,
+                &interrupt()?,
+                no_private_network.as_deref(),
+            )
+        }
         Some(Verb::Compare(args)) => compare(&args, command).map(|()| None),
         Some(Verb::Report(args)) => cmd::report::run(&args, &mut std::io::stdout()).map(|()| None),
         Some(Verb::Publish(args)) => cmd::publish::run(&args, &mut std::io::stdout()).map(|()| None),
@@ -59,7 +70,14 @@ fn run(cli: Cli) -> Result<Option<Exit>, Failure> {
     }
 }
 
+/// Why trials cannot have a private network, found out before the first thread; none where they can, and where no server
+/// will be started.
+fn no_private_network(starts: bool) -> Option<String> {
+    starts.then(|| subject::prepare_private().err())?
+}
+
 fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
+    let no_private_network = no_private_network(args.network != NetworkChoice::Host && args.targets != "running");
     let interrupt = interrupt()?;
     let pin: Pin = args
         .pin
@@ -78,6 +96,7 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
             interrupt: &interrupt,
             no_build: args.no_build,
             round: None,
+            no_private_network,
         },
         &here,
         &mut std::io::stdout(),
@@ -85,12 +104,14 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
 }
 
 fn sweep(args: &SweepArgs, command: &[String]) -> Result<(), Failure> {
+    let no_private_network = no_private_network(true);
     let interrupt = interrupt()?;
     let mut trials = RealTrials {
         command,
         interrupt: &interrupt,
         no_build: args.no_build,
         round: None,
+        no_private_network,
     };
     let here = (environment::label(), command);
     cmd::sweep::run(
@@ -111,7 +132,7 @@ fn connect(args: &ConnectArgs) -> Result<(), Failure> {
     let (mut stdin, mut stdout) = (std::io::stdin().lock(), std::io::stdout());
     let server = subject::obtain(&subject::Request {
         target: &target,
-        start: loadgen::record::Start::Auto,
+        start: Start::Auto,
         workers: None,
         server_cpus: &[],
         connect_timeout: args.timeout,

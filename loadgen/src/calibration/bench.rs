@@ -167,6 +167,7 @@ impl Bench<'_> {
             connect_window: 100,
             counting: false,
             start_at: None,
+            network: crate::record::NetworkChoice::Host,
         }
     }
 }

@@ -4,8 +4,8 @@ use super::progress::compare as progress;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
 use crate::measurement::store::Store;
-use crate::record::Start;
 use crate::record::{Measurement, SCHEMA_VERSION};
+use crate::record::{NetworkChoice, Start};
 use crate::report::screen;
 use crate::subject;
 use crate::suite::matrix::{self, Pair, PlanBase, Suite, SuiteFile};
@@ -73,6 +73,10 @@ pub struct CompareArgs {
     /// Worker threads of loadgen; by default as many as it has CPUs of its own
     #[arg(short, long, value_name = "NUMBER")]
     pub threads: Option<u32>,
+
+    /// Network of the servers: a private namespace for each trial where permitted, or the host's
+    #[arg(long, value_enum, default_value = "auto")]
+    pub network: NetworkChoice,
 
     /// Do not run one target a second time in each round as A/A control
     #[arg(long)]
@@ -178,6 +182,7 @@ fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<S
             counting: preset::counting(),
             base: PlanBase {
                 start,
+                network: args.network,
                 ..here.base.clone()
             },
         },

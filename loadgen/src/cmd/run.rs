@@ -29,6 +29,7 @@ pub fn run(
     machine: &Machine,
     command: &[String],
     interrupt: &Interrupt,
+    no_private_network: Option<&str>,
 ) -> Result<Option<Exit>, Failure> {
     let plan = Plan::resolve(args, machine)?;
     if args.dry_run {
@@ -52,6 +53,7 @@ pub fn run(
         no_build: true,
         command,
         interrupted: &|| interrupt.asked(),
+        no_private_network,
     };
     let mut line = progress::run::Line::new(args.quiet);
     let measurement = trial::run(&plan, &context, &mut |progress| line.show(&progress))?;

@@ -4,9 +4,9 @@ use super::trial::Context;
 use crate::engine::{JobRun, Recorded, WINDOW};
 use crate::record::Plan;
 use crate::record::{
-    Connections, Counts, Environment, Histograms, Identity, LatencySet, LittlesLaw, LoadgenCost, Measurement, Network,
-    Origin, Repetition, SCHEMA_VERSION, SERVER_DIED, ServerCost, ServerStats, SteadyState, SuitePlace, Target,
-    Throughput, Totals, Window,
+    Connections, Counts, CpuDistance, Environment, Histograms, Identity, LatencySet, LittlesLaw, LoadgenCost,
+    Measurement, Network, Origin, Repetition, SCHEMA_VERSION, SERVER_DIED, ServerCost, ServerStats, SteadyState,
+    SuitePlace, Target, Throughput, Totals, Window,
 };
 use crate::recorder::latency::LatencyHistogram;
 use crate::sampler::watcher::{CpuDelta, Readings, Span};
@@ -35,6 +35,7 @@ pub(super) struct Parts<'a> {
     pub(super) recorded: Recorded,
     pub(super) readings: Readings,
     pub(super) network: Option<Network>,
+    pub(super) cpu_distance: CpuDistance,
     /// Settings that were others at the end than at the beginning, one phrase each.
     pub(super) environment_changes: Vec<String>,
     pub(super) probes: Probes,
@@ -91,7 +92,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Measurement {
         server_cost: server_cost(&parts),
         loadgen_cost: loadgen_cost(&parts),
         network: parts.network,
-        cpu_distance: None,
+        cpu_distance: Some(parts.cpu_distance.clone()),
         hiccup: Some({
             let hiccups = readings.hiccups.clone().unwrap_or_default();
             hiccups.hiccup(readings.hiccup_method.clone())

@@ -6,17 +6,21 @@
 use super::assembly::{self, Parts};
 use super::runner::{TrialProgress, Trials};
 use crate::engine::{self, Directive, Moment, Observer, Progress, limits};
-use crate::environment;
+use crate::environment::{self, network as network_namespace};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::record::Plan;
 use crate::record::{Environment, INTERRUPTED, Measurement, Origin, SERVER_DIED, SuitePlace};
+use crate::record::{NetworkChoice, NetworkKind, NetworkPlace, Plan, Start};
 use crate::sampler::syscalls::{self, SyscallCounter};
 use crate::sampler::watcher::Watcher;
-use crate::sampler::{network, own};
+use crate::sampler::{distance, network, own};
 use crate::subject::{self, Request, Server};
 use crate::workload::pool;
+use echo_contract::catalog;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 /// What a trial needs beside its plan.
@@ -33,6 +37,8 @@ pub struct Context<'a> {
     pub round_environment: Option<&'a Environment>,
     /// Whether the user wants to stop.
     pub interrupted: &'a dyn Fn() -> bool,
+    /// Why no trial can have a private network; none where it can.
+    pub no_private_network: Option<&'a str>,
 }
 
 /// Runs one trial.
@@ -40,10 +46,111 @@ pub struct Context<'a> {
 /// # Errors
 /// When the target cannot be had, or by a fault of loadgen. Whatever happens once the load runs is in the record.
 pub fn run(plan: &Plan, context: &Context<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Measurement, Failure> {
+    match network_of(plan, context)? {
+        NetworkPlace {
+            kind: NetworkKind::Private,
+            ..
+        } => in_private_network(plan, context, progress),
+        host => measure(plan, context, host, progress),
+    }
+}
+
+/// Which network the trial belongs in. What runs already, and what is measured by its address, lives in the host's.
+fn network_of(plan: &Plan, context: &Context<'_>) -> Result<NetworkPlace, Failure> {
+    let host = |note: Option<&str>| NetworkPlace {
+        kind: NetworkKind::Host,
+        note: note.map(str::to_owned),
+    };
+    let is_up = || subject::running().any(|row| row.name == plan.target);
+    let starts = catalog::find(&plan.target).is_some()
+        && match plan.start {
+            Start::Always => true,
+            Start::Never => false,
+            Start::Auto => !is_up(),
+        };
+    match (plan.network, starts, context.no_private_network) {
+        (NetworkChoice::Host, ..) | (NetworkChoice::Auto, false, _) => Ok(host(None)),
+        (NetworkChoice::Auto, true, Some(why)) => Ok(host(Some(why))),
+        (NetworkChoice::Private, false, _) => Err(Failure::usage(format!(
+            "--network private is for servers that loadgen starts, and {} runs already: use --start always, or --network host",
+            plan.target
+        ))),
+        (NetworkChoice::Private, true, Some(why)) => Err(Failure::usage(format!("--network private: {why}"))),
+        (_, true, None) => Ok(NetworkPlace {
+            kind: NetworkKind::Private,
+            note: None,
+        }),
+    }
+}
+
+/// How often a trial in another thread is told whether the user wants to stop.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the whole trial on a thread of its own that enters a fresh network and ends with it: nothing returns to another
+/// namespace, and no pinning leaks. What goes on is passed on to this thread, which alone knows the user.
+fn in_private_network(
+    plan: &Plan,
+    context: &Context<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Measurement, Failure> {
+    let asked_to_stop = AtomicBool::new(false);
+    let (sender, receiver) = mpsc::channel();
+    let (place, command, round_environment) = (context.place.clone(), context.command, context.round_environment);
+    let (workers, allow_public, no_build) = (context.workers, context.allow_public, context.no_build);
+    thread::scope(|scope| {
+        let asked_to_stop = &asked_to_stop;
+        let trial = scope.spawn(move || {
+            let entered = network_namespace::enter_private().map_err(Failure::fault)?;
+            let inside = NetworkPlace {
+                kind: NetworkKind::Private,
+                note: (!entered.not_set.is_empty()).then(|| entered.not_set.join("; ")),
+            };
+            let context = Context {
+                place,
+                workers,
+                allow_public,
+                no_build,
+                command,
+                round_environment,
+                interrupted: &|| asked_to_stop.load(Ordering::Relaxed),
+                no_private_network: None,
+            };
+            measure(plan, &context, inside, &mut |now| {
+                let _ = sender.send(now); // Nobody listens any more: nothing to show.
+            })
+        });
+        loop {
+            match receiver.recv_timeout(LOOK) {
+                Ok(now) => progress(now),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if (context.interrupted)() {
+                asked_to_stop.store(true, Ordering::Relaxed);
+            }
+        }
+        trial
+            .join()
+            .unwrap_or_else(|_| Err(Failure::fault("the trial's thread ended in a panic")))
+    })
+}
+
+/// The trial itself, in the network that this thread is in.
+fn measure(
+    plan: &Plan,
+    context: &Context<'_>,
+    place: NetworkPlace,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Measurement, Failure> {
     limits::raise_descriptors(plan.descriptors())?;
     let workers = pool::workers(&plan.target, plan.workload.clients, context.workers)?;
     let started_at = jiff::Timestamp::now().to_string();
-    let environment = environment::capture();
+    let environment = Environment {
+        network: Some(place),
+        ..environment::capture()
+    };
+    let cpus = || distance::measure(&plan.placement.server_cpus, &plan.placement.loadgen_cpus);
+    let cpus_before = cpus();
     let server = subject::obtain(&Request {
         target: &plan.target,
         start: plan.start,
@@ -76,6 +183,7 @@ pub fn run(plan: &Plan, context: &Context<'_>, progress: &mut dyn FnMut(Progress
         .map(|(before, after)| network::growth(&before, &after));
     let environment_changes = environment::changes(&environment, &environment::capture());
     let stopped = server.stop();
+    let cpu_distance = distance::between(&cpus_before, &cpus());
     Ok(assembly::assemble(Parts {
         plan,
         place: context.place.clone(),
@@ -88,6 +196,7 @@ pub fn run(plan: &Plan, context: &Context<'_>, progress: &mut dyn FnMut(Progress
         recorded: recorded?,
         readings,
         network,
+        cpu_distance,
         environment_changes: with_round(context.round_environment, &environment, environment_changes),
         probes,
         stopped,
@@ -124,6 +233,8 @@ pub struct RealTrials<'a> {
     pub no_build: bool,
     /// The round that runs, and the environment when it began.
     pub round: Option<(u32, Environment)>,
+    /// Why no trial can have a private network; none where it can.
+    pub no_private_network: Option<String>,
 }
 
 impl Trials for RealTrials<'_> {
@@ -143,6 +254,7 @@ impl Trials for RealTrials<'_> {
             no_build: true, // `prepare` has built everything.
             command: self.command,
             interrupted: &|| self.interrupt.asked(),
+            no_private_network: self.no_private_network.as_deref(),
         };
         if let Some(why) = pool::too_small(&plan.target, plan.workload.clients) {
             return assembly::not_to_be_measured(plan, &context, &why);

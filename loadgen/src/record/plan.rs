@@ -34,6 +34,28 @@ pub struct Plan {
     /// Null begins as soon as the clients are connected.
     #[serde(default)]
     pub start_at: Option<String>,
+    /// Whose network a server that loadgen starts is measured in.
+    #[serde(default = "NetworkChoice::before_there_was_one")]
+    pub network: NetworkChoice,
+}
+
+/// See [`Plan::network`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkChoice {
+    /// A private one where that is permitted, else the host's
+    #[default]
+    Auto,
+    /// A fresh network namespace for each trial: own loopback, own ports, no connection tracking
+    Private,
+    /// The host's
+    Host,
+}
+
+impl NetworkChoice {
+    fn before_there_was_one() -> Self {
+        Self::Host
+    }
 }
 
 impl Plan {

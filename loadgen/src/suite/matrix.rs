@@ -1,7 +1,7 @@
 //! What a suite compares: targets x workloads, for how many rounds, and what all its plans share. Pure.
 
 use super::preset;
-use crate::record::{Placement, Plan, Start, Workload};
+use crate::record::{NetworkChoice, Placement, Plan, Start, Workload};
 use crate::workload::pool;
 use echo_contract::catalog::{self, Selection, TARGETS};
 use serde::{Deserialize, Serialize};
@@ -67,11 +67,18 @@ pub struct PlanBase {
     /// A job repeats on one server until this much time has been measured.
     pub repeat_for_ms: u64,
     pub connect_window: u32,
+    /// In comparisons of before there was a choice: the host's.
+    #[serde(default = "host")]
+    pub network: NetworkChoice,
 }
 
 /// What suites were before they could say otherwise.
 fn always() -> Start {
     Start::Always
+}
+
+fn host() -> NetworkChoice {
+    NetworkChoice::Host
 }
 
 /// One trial that a round owes: a target under a workload.
@@ -193,6 +200,7 @@ impl Suite {
             connect_window: self.base.connect_window,
             counting: self.counting.iter().any(|counting| counting.name == pair.workload),
             start_at: None,
+            network: self.base.network,
         }
     }
 

@@ -28,6 +28,7 @@ pub fn suite() -> Suite {
             source_addresses: vec![],
             repeat_for_ms: 2000,
             connect_window: 512,
+            network: crate::record::NetworkChoice::Auto,
         },
     }
 }

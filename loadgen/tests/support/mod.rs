@@ -106,6 +106,7 @@ pub(crate) fn plan(workload: Workload) -> Plan {
         connect_window: 100,
         counting: false,
         start_at: None,
+        network: loadgen::record::NetworkChoice::Host,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::cmd::merge::MergeArgs;
 use crate::cmd::publish::PublishArgs;
 use crate::cmd::report::ReportArgs;
 use crate::cmd::sweep::SweepArgs;
-use crate::record::{Start, Waiting};
+use crate::record::{NetworkChoice, Start, Waiting};
 use crate::report::hdr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::Ipv4Addr;
@@ -239,6 +239,10 @@ pub struct MachineArgs {
     /// CPUs of each side: auto, off, or server=0,client=1 (ranges: server=0-1,client=2-3)
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = Pin::from_str)]
     pub pin: Pin,
+
+    /// Network of a server that loadgen starts: a private namespace for each trial, or the host's
+    #[arg(long, value_enum, default_value = "auto")]
+    pub network: NetworkChoice,
 
     /// Do not build missing or outdated servers
     #[arg(long)]

@@ -6,7 +6,7 @@ pub mod sweep;
 use crate::cmd::arguments::{self, Pin, RunArgs, Spacing, WorkloadArgs};
 use crate::failure::Failure;
 use crate::record::Machine;
-use crate::record::{Arrivals, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload};
+use crate::record::{Arrivals, NetworkChoice, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload};
 use crate::suite::matrix::PlanBase;
 use crate::suite::preset;
 use crate::workload::pool;
@@ -67,6 +67,7 @@ impl Plan {
             connect_window: CONNECT_WINDOW,
             counting: args.count_syscalls,
             start_at: args.start_at.map(|at| at.to_string()),
+            network: args.machine.network,
         })
     }
 
@@ -93,6 +94,7 @@ impl PlanBase {
             source_addresses: Vec::new(),
             repeat_for_ms: REPEAT_FOR_MS,
             connect_window: CONNECT_WINDOW,
+            network: NetworkChoice::Auto,
         })
     }
 }

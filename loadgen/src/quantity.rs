@@ -154,6 +154,7 @@ use Merge::{Max, OverTime, Peak, Per, Rate, Samples, Sum, Unknown};
 
 quantities! {
     MESSAGES_PER_S: "messages_per_s" "messages/s", Plain, (throughput.messages_per_s), Load Rate, More, [Speed Range Spread Runtimes Sweep Chart];
+    PLANNED_PER_S: "planned_per_s" "planned\n/s", Plain, (throughput.planned_per_s), Load Rate, Neither, [];
     CONNECTIONS_PER_S: "connections_per_s" "connections\n/s", Plain, (throughput.connections_per_s), Load Rate, More, [Speed Spread];
     BYTES_PER_S: "bytes_per_s" "bytes/s", BytesRate, (throughput.bytes_per_s), Load Rate, More, [Speed Spread];
 
@@ -174,7 +175,7 @@ quantities! {
     CPU_PERCENT_MAX: "cpu_percent_of_a_core_peak" "CPU\npeak", Percent, (server_cost.cpu_percent_max), Server Peak, Less, [Cpu];
     CPU_USER: "cpu_user_s" "CPU s,\nuser", Plain, (server_cost.cpu_user_s), Server Sum, Less, [];
     CPU_SYSTEM: "cpu_system_s" "CPU s,\nsystem", Plain, (server_cost.cpu_system_s), Server Sum, Less, [];
-    CPU_PER_MESSAGE: "cpu_us_per_message" "CPU us per\nmessage", Plain, (server_cost.cpu_us_per_message), Server Per(|record| record.counts.ok), Less, [Cpu Runtimes];
+    CPU_PER_MESSAGE: "cpu_us_per_message" "CPU us per\nmessage", Plain, (server_cost.cpu_us_per_message), Server Per(Measurement::served), Less, [Cpu Runtimes];
     CPU_PER_CONNECTION: "cpu_us_per_connection" "CPU us per\nconnection", Plain, (server_cost.cpu_us_per_connection), Server Unknown, Less, [Cpu];
     SWITCHES_VOLUNTARY: "context_switches_voluntary" "switches,\nvoluntary", Whole, (server_cost.context_switches_voluntary), Server Sum, Less, [];
     SWITCHES_INVOLUNTARY: "context_switches_involuntary" "switches,\ninvoluntary", Whole, (server_cost.context_switches_involuntary), Server Sum, Less, [];

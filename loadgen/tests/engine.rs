@@ -2,8 +2,9 @@
 
 mod support;
 
-use loadgen::engine::{self, Recorded};
-use loadgen::record::{Plan, Workload};
+use loadgen::engine::{self, Directive, Moment, Observer, Phase, Progress, Recorded};
+use loadgen::record::{Incomplete, Plan, Workload};
+use std::time::{Duration, Instant};
 use support::{Fault, Misdeed, Watch, closed_loop, echo_server, job, plan};
 
 fn run(fault: Fault, plan: &Plan) -> Recorded {
@@ -146,6 +147,54 @@ fn churn_opens_a_connection_for_every_message() {
 }
 
 #[test]
+fn a_job_with_churn_counts_the_connections_that_it_made() {
+    let workload = Workload {
+        churn: true,
+        ..job(10, 5)
+    };
+    let recorded = run(good, &plan(workload));
+    assert_conserved(&recorded);
+    let run = recorded.job_runs[0];
+    assert_eq!((run.ok, run.connections), (50, 50));
+}
+
+#[test]
+fn a_server_that_falls_silent_ends_the_run_for_all_clients_at_once() {
+    let silent: Fault = |read| if read > 300 { Misdeed::Swallow } else { Misdeed::None };
+    for workload in [closed_loop(10, 600_000), job(10, 1_000_000)] {
+        let plan = Plan {
+            timeout_ms: 400,
+            ..plan(workload)
+        };
+        let recorded = run(silent, &plan);
+        assert_conserved(&recorded);
+        let why = recorded.stopped.unwrap();
+        assert!(matches!(why, Incomplete::FellSilent(_)), "{why}");
+        assert!(why.as_str().contains("the last one came "), "{why}");
+        // Each client meets its timeout once or twice before nobody waits any longer.
+        let counts = recorded.recorder.outcomes.counts;
+        assert!(counts.timeout <= 30, "{counts:?}");
+    }
+}
+
+#[test]
+fn a_server_that_falls_silent_near_the_end_has_not_served_the_run() {
+    let recorded = run(
+        |read| if read > 300 { Misdeed::Swallow } else { Misdeed::None },
+        &Plan {
+            timeout_ms: 1_500,
+            ..plan(closed_loop(10, 1_000))
+        },
+    );
+    assert_conserved(&recorded);
+    assert!(
+        matches!(recorded.stopped, Some(Incomplete::FellSilent(_))),
+        "{:?}",
+        recorded.stopped
+    );
+}
+
+#[test]
 fn a_pipeline_keeps_its_depth_and_its_order() {
     let workload = Workload {
         pipeline: 16,
@@ -221,7 +270,7 @@ fn truncated_echoes_are_counted_exactly() {
 }
 
 #[test]
-fn an_end_of_stream_before_the_first_byte_is_truncated_too() {
+fn an_end_of_stream_before_the_first_byte_is_closed_and_no_damage() {
     let (counts, ..) = counts_of(
         |read| {
             if read % 100 == 0 {
@@ -232,7 +281,10 @@ fn an_end_of_stream_before_the_first_byte_is_truncated_too() {
         },
         5_000,
     );
-    assert_eq!((counts.ok, counts.truncated, counts.errors()), (495, 5, 5));
+    assert_eq!(
+        (counts.ok, counts.closed, counts.truncated, counts.errors()),
+        (495, 5, 0, 5)
+    );
 }
 
 #[test]
@@ -292,8 +344,69 @@ fn a_stopped_run_keeps_what_it_measured() {
     };
     let recorded = engine::run(&plan(closed_loop(10, 60_000)), echo_server(good), &mut watch).unwrap();
     assert_conserved(&recorded);
-    assert_eq!(recorded.stopped.as_deref(), Some("the test said so"));
+    assert_eq!(recorded.stopped, Some("the test said so".into()));
     assert_eq!(watch.moments.last().unwrap(), "Drained");
+}
+
+/// Interrupts when this phase is seen, and notes when.
+struct Interrupts {
+    phase: Phase,
+    at: Option<Instant>,
+}
+
+impl Observer for Interrupts {
+    fn moment(&mut self, _: Moment<'_>) {}
+
+    fn look(&mut self, progress: Progress) -> Directive {
+        if self.at.is_none() && progress.phase == self.phase && progress.elapsed > Duration::from_millis(150) {
+            self.at = Some(Instant::now());
+        }
+        match self.at {
+            Some(_) => Directive::Stop(Incomplete::Interrupted),
+            None => Directive::Continue,
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_run_ends_soon_in_every_phase() {
+    // Once all are connected, some messages are never answered, so that there is something to wait for.
+    let server = || {
+        echo_server(|read| {
+            if read > 1_000 && read % 100 == 99 {
+                Misdeed::Swallow
+            } else {
+                Misdeed::None
+            }
+        })
+    };
+    let slow_to_begin = Workload {
+        warmup_ms: 60_000,
+        ..closed_loop(20, 60_000)
+    };
+    // The kernel completes the connections here, and nobody answers on them.
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let deaf_address = deaf.local_addr().unwrap();
+    for (phase, workload, address) in [
+        (Phase::Connect, closed_loop(20, 60_000), deaf_address),
+        (Phase::WarmUp, slow_to_begin, server()),
+        (Phase::Measured, closed_loop(20, 60_000), server()),
+        (Phase::Measured, job(20, 1_000_000), server()),
+        (Phase::Drain, closed_loop(100, 1_000), server()),
+    ] {
+        let mut interrupts = Interrupts { phase, at: None };
+        let plan = Plan {
+            timeout_ms: 60_000,
+            connect_timeout_ms: 60_000,
+            ..plan(workload)
+        };
+        let recorded = engine::run(&plan, address, &mut interrupts).unwrap();
+        assert_conserved(&recorded);
+        assert_eq!(recorded.stopped, Some(Incomplete::Interrupted), "{phase}");
+        // Two seconds are planned; a busy machine may take a few more.
+        let took = interrupts.at.unwrap().elapsed();
+        assert!(took < Duration::from_secs(10), "{phase}: {took:?}");
+    }
 }
 
 #[test]
@@ -305,7 +418,7 @@ fn a_common_start_that_has_passed_ends_the_run_before_anything_is_measured() {
         };
         let recorded = run(good, &plan);
         let why = recorded.stopped.unwrap();
-        assert!(why.contains("--start-at"), "{why}");
+        assert!(matches!(why, Incomplete::StartMissed(_)), "{why}");
         assert_eq!(
             (recorded.measured_from, recorded.recorder.outcomes.counts.planned),
             (None, 0)

@@ -6,6 +6,8 @@ use loadgen::engine::{self, Recorded};
 use loadgen::record::Measurement;
 use loadgen::record::{Arrivals, OpenLoop, Pacing, Plan, Waiting, Workload};
 use loadgen::recorder::latency::LatencyHistogram;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike as _};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -79,7 +81,7 @@ fn assert_conserved(recorded: &Recorded) {
     assert_eq!(windows.iter().map(|window| window.sent).sum::<u64>(), counts.sent);
     let ended: u64 = windows.iter().map(|window| window.ok + window.errors).sum();
     assert_eq!(ended, counts.ok + counts.errors());
-    if counts.ok == counts.sent {
+    if counts.ok == counts.sent && counts.ok > 0 {
         assert_littles_law(recorded);
     }
 }
@@ -239,7 +241,54 @@ fn what_is_too_much_for_the_server_waits_and_is_dropped_in_the_end() {
     let counts = recorder.outcomes.counts;
     assert_eq!(counts.planned, 500);
     assert!(counts.dropped > 200 && counts.ok > 0, "{counts:?}");
+    // What ended within the half second, be it of the warm-up, is what 100/s allow; what came later is told apart.
+    let served = recorder.served;
+    assert!((1..=60).contains(&served), "{served}");
+    assert!(counts.ok_late > 0, "{counts:?}");
     assert!(max_ms(&recorder.response) > max_ms(&recorder.service));
+}
+
+#[test]
+fn a_plan_out_of_all_reach_still_measures_what_is_served() {
+    let recorded = run(
+        slow_server(Duration::from_millis(2)),
+        &Plan {
+            timeout_ms: 300,
+            ..plan(open_loop(10, 1_000_000, 500))
+        },
+    );
+    assert_conserved(&recorded);
+    let recorder = &recorded.recorder;
+    let counts = recorder.outcomes.counts;
+    assert_eq!((counts.planned, counts.ok), (500_000, counts.ok_late));
+    assert!((1..=300).contains(&recorder.served), "{}", recorder.served);
+}
+
+#[test]
+fn a_full_connect_window_is_waited_for_without_a_busy_loop() {
+    let workload = Workload {
+        churn: true,
+        ..open_loop(400, 20_000, 1_000)
+    };
+    let server = slow_server(Duration::from_millis(5));
+    let used = || {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+        let micros = |time: TimeVal| time.num_microseconds();
+        micros(usage.user_time()) + micros(usage.system_time())
+    };
+    let (before, begun) = (used(), Instant::now());
+    let recorded = run(
+        server,
+        &Plan {
+            timeout_ms: 1_000,
+            connect_window: 20,
+            ..plan(workload)
+        },
+    );
+    let (cpu, wall) = (used() - before, i64::try_from(begun.elapsed().as_micros()).unwrap());
+    assert_conserved(&recorded);
+    assert!(recorded.recorder.served > 0);
+    assert!(cpu < wall / 2, "{cpu} us of CPU in {wall} us");
 }
 
 #[test]

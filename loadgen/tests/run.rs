@@ -2,7 +2,7 @@
 
 mod support;
 
-use loadgen::record::Measurement;
+use loadgen::record::{Incomplete, Measurement};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -150,10 +150,70 @@ fn a_server_that_dies_exits_with_5_and_what_was_measured_is_kept() {
     assert_eq!(child.wait().unwrap().code(), Some(5));
     let record = record(&file);
     assert!(!record.complete && !record.valid);
-    assert!(record.incomplete_reason.unwrap().starts_with("the server died"));
+    assert!(matches!(record.incomplete_reason, Some(Incomplete::ServerDied(_))));
     assert!(record.counts.ok > 0);
     let windows: u64 = record.windows.iter().map(|window| window.ok + window.errors).sum();
     assert_eq!(windows, record.counts.ok + record.counts.errors());
+}
+
+#[test]
+fn a_server_that_falls_silent_exits_with_5_and_says_when_the_last_echo_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("record.json");
+    let server = echo_server(|read| if read > 500 { Misdeed::Swallow } else { Misdeed::None });
+    let ran = output(&format!(
+        "--target {server} -c 10 -m 100000 --timeout 500ms --output {}",
+        file.display()
+    ));
+    assert_eq!(code(&ran), 5, "{ran:?}");
+    let record = record(&file);
+    assert!(!record.complete && !record.valid);
+    assert!(matches!(record.incomplete_reason, Some(Incomplete::FellSilent(_))));
+    let text = String::from_utf8(ran.stdout).unwrap();
+    assert!(text.contains("fell silent"), "{text}");
+}
+
+#[test]
+fn a_connection_that_ends_before_the_reply_is_closed_and_no_damage() {
+    let server = echo_server(|read| {
+        if read == 20 {
+            Misdeed::EndOfStream
+        } else {
+            Misdeed::None
+        }
+    });
+    let ran = output(&format!("--target {server} -c 2 -m 50"));
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    let text = String::from_utf8(ran.stdout).unwrap();
+    assert!(text.contains("errors 1 (closed 1)"), "{text}");
+}
+
+#[test]
+fn a_plan_above_the_servers_capacity_says_what_was_served_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("record.json");
+    let line = "--target thread --start always -c 50 -R 1M -d 1s -w 0 --timeout 500ms";
+    let ran = output(&format!("{line} --output {}", file.display()));
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    let record = record(&file);
+    let text = String::from_utf8(ran.stdout).unwrap();
+    assert!(text.contains("/s of 1,000,000/s planned"), "{text}");
+    assert!(
+        record.reasons.iter().any(|reason| reason.gate == "missed_plan"),
+        "{:?}",
+        record.reasons
+    );
+    let throughput = &record.throughput;
+    assert!(throughput.messages_per_s > 0.0 && throughput.messages_per_s < 990_000.0);
+    // The windows of the phase, without the open-ended one, hold the same messages.
+    let in_phase: u64 = record
+        .windows
+        .iter()
+        .filter(|window| window.length_s > 0.0)
+        .map(|window| window.ok)
+        .sum();
+    assert_eq!(throughput.served, Some(in_phase));
+    assert_eq!(record.counts.ok - record.counts.ok_late, in_phase);
 }
 
 /// The server that loadgen has started, once it is loaded: a child of loadgen with a socket of a client.
@@ -182,7 +242,7 @@ fn an_interrupted_run_writes_its_report_and_exits_with_130() {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let record = record(&file);
-    assert_eq!(record.incomplete_reason.as_deref(), Some("stopped by a signal"));
+    assert_eq!(record.incomplete_reason, Some(Incomplete::Interrupted));
     assert!(record.counts.ok > 0 && record.counts.errors() == 0);
     assert_eq!(record.counts.in_flight_at_stop, 0);
     let mut printed = String::new();

@@ -294,7 +294,7 @@ impl Observer for Witness<'_> {
 
     fn look(&mut self, _: Progress) -> Directive {
         if (self.interrupted)() {
-            Directive::Stop(crate::record::INTERRUPTED.into())
+            Directive::Stop(crate::record::Incomplete::Interrupted)
         } else {
             Directive::Continue
         }

@@ -4,8 +4,7 @@ use super::progress::compare as progress;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
 use crate::measurement::store::Store;
-use crate::record::{Measurement, SCHEMA_VERSION};
-use crate::record::{NetworkChoice, Start};
+use crate::record::{Incomplete, Measurement, NetworkChoice, SCHEMA_VERSION, Start};
 use crate::report::screen;
 use crate::subject;
 use crate::suite::matrix::{self, Pair, PlanBase, Suite, SuiteFile};
@@ -300,7 +299,7 @@ fn outcome(end: SuiteEnd, store: &Store) -> Result<(), Failure> {
 }
 
 fn reason(trial: &Measurement) -> Option<&str> {
-    trial.incomplete_reason.as_deref()
+    trial.incomplete_reason.as_ref().map(Incomplete::as_str)
 }
 
 fn bytes_needed(suite: &Suite) -> u64 {

@@ -3,13 +3,12 @@
 use super::progress;
 use crate::cmd::arguments::{OutputFormat, RunArgs};
 use crate::compare::trial::{self, Context};
-use crate::engine::TOO_LATE;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::measurement::store;
 use crate::record::Machine;
 use crate::record::Plan;
-use crate::record::{INTERRUPTED, Measurement};
+use crate::record::{Incomplete, Measurement};
 use crate::report::{self, hdr};
 use crate::subject;
 use crate::validity::invariants;
@@ -132,9 +131,9 @@ pub(super) fn exit_code(require_valid: bool, measurement: &Measurement) -> Optio
     }
     let counts = &measurement.counts;
     let wrong_bytes = measurement.reasons.iter().any(|reason| reason.gate == "payload");
-    match measurement.incomplete_reason.as_deref() {
-        Some(INTERRUPTED) => Some(Exit::Interrupted),
-        Some(why) if why.contains(TOO_LATE) => Some(Exit::Usage),
+    match &measurement.incomplete_reason {
+        Some(Incomplete::Interrupted) => Some(Exit::Interrupted),
+        Some(Incomplete::StartMissed(_)) => Some(Exit::Usage),
         Some(_) => Some(Exit::ServerDied),
         None if counts.corrupted + counts.truncated > 0 || wrong_bytes => Some(Exit::Corrupted),
         None if require_valid && !measurement.valid => Some(Exit::Invalid),

@@ -1,6 +1,8 @@
 //! Trials in rounds: what is compared, in which order, until when, and what the figures of all rounds together say.
 
 mod assembly;
+mod cost;
+mod limiter;
 
 pub mod runner;
 

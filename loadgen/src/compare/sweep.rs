@@ -4,8 +4,8 @@
 use super::runner::{TrialProgress, Trials};
 use crate::failure::Failure;
 use crate::measurement::store::{SWEEP_FILE, Store, pretty_json};
-use crate::record::{INTERRUPTED, Measurement, Plan, SuitePlace};
-use crate::suite::sweep::{End, Point, Sweep, SweepFile};
+use crate::record::{Incomplete, Measurement, Plan, SuitePlace};
+use crate::suite::sweep::{End, Point, Step, Sweep, SweepFile};
 use std::time::{Duration, Instant};
 
 /// Shows what goes on.
@@ -42,9 +42,9 @@ pub fn run_sweep(
     let mut done = 0;
     loop {
         let (point, stage) = match file.sweep.next(store.records()) {
-            Ok(next) if !trials.interrupted() => next,
-            Ok(_) => break finish(file, store, End::Interrupted),
-            Err(end) => break finish(file, store, end),
+            Step::Measure { point, stage } if !trials.interrupted() => (point, stage),
+            Step::Measure { .. } => break finish(file, store, End::Interrupted),
+            Step::End(end) => break finish(file, store, end),
         };
         let plan = plan_at(&file.sweep, point.at)?;
         let left = file.sweep.trials_left(store.records());
@@ -73,15 +73,16 @@ pub fn run_sweep(
         };
         let trial = trials.run(&plan, &place, &mut |progress| view.moves(&now, progress));
         view.ends(&now, &trial);
-        if trial.totals.connections == 0 && trial.incomplete_reason.as_deref() != Some(INTERRUPTED) {
-            let why = trial.incomplete_reason.as_deref().unwrap_or("nobody answered");
+        let was_interrupted = trial.incomplete_reason == Some(Incomplete::Interrupted);
+        if trial.totals.connections == 0 && !was_interrupted {
+            let why = (trial.incomplete_reason.as_ref()).map_or("nobody answered", Incomplete::as_str);
             return Err(Failure::unreachable(format!(
                 "{} could not be measured at {}: {why}",
                 file.sweep.target, trial.workload
             )));
         }
         // Cut short, it is no run, and its name belongs to the one that will be whole.
-        if trial.incomplete_reason.as_deref() == Some(INTERRUPTED) {
+        if was_interrupted {
             break finish(file, store, End::Interrupted);
         }
         store.keep(trial)?;

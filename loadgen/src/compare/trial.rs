@@ -9,7 +9,7 @@ use crate::engine::{self, Directive, Moment, Observer, Progress, limits};
 use crate::environment::{self, network as network_namespace};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::record::{Environment, INTERRUPTED, Measurement, Origin, SERVER_DIED, SuitePlace};
+use crate::record::{Environment, Incomplete, Measurement, Origin, SuitePlace};
 use crate::record::{NetworkChoice, NetworkKind, NetworkPlace, Plan, Start};
 use crate::sampler::syscalls::{self, SyscallCounter};
 use crate::sampler::watcher::Watcher;
@@ -270,7 +270,7 @@ impl Trials for RealTrials<'_> {
         });
         let mut pass_on = |now: Progress| {
             progress(TrialProgress {
-                phase: now.phase,
+                phase: now.phase.as_str(),
                 fraction: now.fraction,
             })
         };
@@ -309,10 +309,10 @@ impl Observer for Watch<'_> {
         (self.progress)(progress);
         if !self.server.is_alive() {
             self.watcher.server_died();
-            return Directive::Abort(SERVER_DIED.to_string());
+            return Directive::Abort(Incomplete::server_died(""));
         }
         if (self.interrupted)() {
-            return Directive::Stop(INTERRUPTED.to_string());
+            return Directive::Stop(Incomplete::Interrupted);
         }
         Directive::Continue
     }

@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     planned: u64,
     /// Offset of the next byte that must come back.
     received: u64,
+    /// Where the reply to the oldest outstanding message begins.
+    reply_begins: u64,
     /// Outstanding messages, oldest first. Allocated once for the pipeline's depth.
     outstanding: VecDeque<Message>,
 }
@@ -47,6 +49,7 @@ impl Connection {
             sent: 0,
             planned: 0,
             received: 0,
+            reply_begins: 0,
             outstanding: VecDeque::with_capacity(pipeline),
         }
     }
@@ -54,7 +57,8 @@ impl Connection {
     /// Begins a new stream. Outstanding messages must have been taken out with [`Self::abandon`].
     pub(crate) fn restart(&mut self, stream: Stream) {
         debug_assert!(self.outstanding.is_empty());
-        (self.stream, self.sent, self.planned, self.received) = (stream, 0, 0, 0);
+        (self.stream, self.sent, self.planned) = (stream, 0, 0);
+        (self.received, self.reply_begins) = (0, 0);
     }
 
     /// Takes on one more message of `bytes` bytes.
@@ -109,6 +113,7 @@ impl Connection {
             && message.end <= self.received
         {
             self.outstanding.pop_front();
+            self.reply_begins = message.end;
             answered(message.times);
         }
         Ok(())
@@ -143,6 +148,11 @@ impl Connection {
     /// When the oldest outstanding message left.
     pub(crate) fn oldest_sent_ns(&self) -> Option<u64> {
         self.outstanding.front().map(|message| message.times.sent_ns)
+    }
+
+    /// Whether some bytes of the reply to the oldest outstanding message are there, but not all.
+    pub(crate) fn is_within_reply(&self) -> bool {
+        self.received > self.reply_begins
     }
 
     /// Offset of the next byte that must come back.

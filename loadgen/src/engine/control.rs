@@ -50,21 +50,38 @@ pub(super) struct Control {
     /// What the workers share of an open loop's plan.
     pub(super) plan: SharedPlan,
     wakers: Vec<EventFd>,
-    pub(super) progress: Vec<Progress>,
+    pub(super) gauges: Vec<Gauges>,
 }
 
 /// One worker's live figures, on cache lines of its own: the conductor's looking must not slow the worker.
 #[derive(Default)]
 #[repr(align(128))]
-pub(super) struct Progress {
+pub(super) struct Gauges {
     /// Messages echoed whole, all phases.
     pub(super) ok: AtomicU64,
     /// Messages of the measured phase that failed.
     pub(super) errors: AtomicU64,
+    /// Messages and attempts to connect that failed, all phases.
+    pub(super) failures: AtomicU64,
+    /// Messages under way now.
+    pub(super) in_flight: AtomicU64,
     /// Connections that have echoed and are open.
     pub(super) proven: AtomicU64,
+    /// Connections made so far.
+    pub(super) connections: AtomicU64,
     /// Response times of the messages echoed whole, all phases.
     pub(super) responses: LiveBins,
+}
+
+/// [`Gauges`] of all workers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) ok: u64,
+    pub(super) errors: u64,
+    pub(super) failures: u64,
+    pub(super) in_flight: u64,
+    pub(super) proven: u64,
+    pub(super) connections: u64,
 }
 
 impl Control {
@@ -80,7 +97,7 @@ impl Control {
             drain_ns: AtomicU64::new(0),
             plan: SharedPlan::new(workers),
             wakers,
-            progress: (0..workers).map(|_| Progress::default()).collect(),
+            gauges: (0..workers).map(|_| Gauges::default()).collect(),
         })
     }
 
@@ -97,6 +114,11 @@ impl Control {
     pub(super) fn measure_between(&self, start_ns: u64, from_ns: u64, to_ns: u64) {
         self.plan_start_ns.store(start_ns, Ordering::Relaxed);
         self.from_ns.store(from_ns, Ordering::Relaxed);
+        self.to_ns.store(to_ns, Ordering::Relaxed);
+    }
+
+    /// Ends the measured phase before its time; the workers hear of it with the next command.
+    pub(super) fn end_at(&self, to_ns: u64) {
         self.to_ns.store(to_ns, Ordering::Relaxed);
     }
 
@@ -127,18 +149,19 @@ impl Control {
         &self.wakers[worker]
     }
 
-    /// Sums over all workers: ok, errors, proven connections.
-    pub(super) fn sums(&self) -> (u64, u64, u64) {
-        let sum = |of: fn(&Progress) -> &AtomicU64| -> u64 {
-            self.progress
-                .iter()
-                .map(|progress| of(progress).load(Ordering::Relaxed))
-                .sum()
+    /// The gauges of all workers, as they are now.
+    pub(super) fn sums(&self) -> Sums {
+        let sum = |of: fn(&Gauges) -> &AtomicU64| -> u64 {
+            let gauges = self.gauges.iter();
+            gauges.map(|gauges| of(gauges).load(Ordering::Relaxed)).sum()
         };
-        (
-            sum(|progress| &progress.ok),
-            sum(|progress| &progress.errors),
-            sum(|progress| &progress.proven),
-        )
+        Sums {
+            ok: sum(|gauges| &gauges.ok),
+            errors: sum(|gauges| &gauges.errors),
+            failures: sum(|gauges| &gauges.failures),
+            in_flight: sum(|gauges| &gauges.in_flight),
+            proven: sum(|gauges| &gauges.proven),
+            connections: sum(|gauges| &gauges.connections),
+        }
     }
 }

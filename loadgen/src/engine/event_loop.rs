@@ -1,10 +1,12 @@
 //! One worker's event loop: its clients' sockets on one epoll instance.
 //!
-//! Bytes are judged by [`Connection`]; this file moves them, keeps the clock, and decides what a client does next. How a
-//! connection begins and ends stands in [`open_close`], how messages leave by plan in [`by_plan`].
+//! This file has the loop itself and its patience. Bytes are moved in [`receive`] and judged by [`Connection`], commands are
+//! obeyed in [`commands`]; how a connection begins and ends is in [`open_close`], how messages leave by plan in [`by_plan`].
 
 mod by_plan;
+mod commands;
 mod open_close;
+mod receive;
 
 use super::clock::now_ns;
 use super::connection::Connection;
@@ -12,20 +14,17 @@ use super::control::{Command, Control};
 use super::dealer::{Dealer, Due};
 use super::pacer;
 use super::socket::SocketMaker;
-use crate::record::FirstFailure;
 use crate::record::Plan;
-use crate::recorder::outcome::Kind;
-use crate::recorder::{Recorder, Sent};
+use crate::recorder::Recorder;
 use crate::workload::payload::{Payload, Sizes};
 use crate::workload::schedule::Schedule;
 use by_plan::ByPlan;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use nix::sys::socket::{MsgFlags, recv, send};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Events taken from the kernel at a time.
 const EVENTS_PER_TURN: usize = 256;
@@ -52,6 +51,13 @@ pub(super) struct Setup<'a> {
     pub(super) clients: u32,
     /// Connections of this worker that may be opening or unproven at a time.
     pub(super) window: usize,
+}
+
+impl Setup<'_> {
+    /// Number of the client at this place, over all workers.
+    fn number(&self, slot: usize) -> u32 {
+        self.first_client + u32::try_from(slot).expect("a slot is below the number of clients")
+    }
 }
 
 /// How far a worker has come.
@@ -103,6 +109,25 @@ struct Client {
     pending: Option<Due>,
 }
 
+impl Client {
+    /// A client without a connection.
+    fn new(pipeline: usize) -> Self {
+        Self {
+            socket: None,
+            state: State::Closed,
+            since_ns: 0,
+            generation: 0,
+            proven: true, // a closed client counts as proven, see `close`
+            wants_write: false,
+            connection: Connection::new(pipeline),
+            left: 0,
+            next_message: 0,
+            in_line: false,
+            pending: None,
+        }
+    }
+}
+
 /// The loop of one worker.
 pub(super) struct EventLoop<'a> {
     setup: Setup<'a>,
@@ -145,6 +170,8 @@ pub(super) struct EventLoop<'a> {
     pub(super) unclean_closes: u64,
     /// Bytes that came when nothing was outstanding.
     pub(super) surplus_bytes: u64,
+    /// Messages and attempts to connect that failed, all phases.
+    failures: u64,
     /// Failed attempts that are this machine's fault, not the server's: no source port, no descriptor.
     pub(super) local_failures: u64,
 }
@@ -162,21 +189,7 @@ impl<'a> EventLoop<'a> {
         let workload = &setup.plan.workload;
         let sizes = Sizes::new(workload.size_min_bytes, workload.size_max_bytes, setup.plan.seed);
         let count = setup.clients as usize;
-        let clients = (0..count)
-            .map(|_| Client {
-                socket: None,
-                state: State::Closed,
-                since_ns: 0,
-                generation: 0,
-                proven: true, // a closed client counts as proven, see `close`
-                wants_write: false,
-                connection: Connection::new(workload.pipeline as usize),
-                left: 0,
-                next_message: 0,
-                in_line: false,
-                pending: None,
-            })
-            .collect();
+        let clients = (0..count).map(|_| Client::new(workload.pipeline as usize)).collect();
         let by_plan = workload.open_loop().map(|open| {
             let schedule = Schedule::new(open, setup.plan.seed);
             ByPlan::new(Dealer::new(&control.plan, worker, schedule), open.waiting, count)
@@ -210,6 +223,7 @@ impl<'a> EventLoop<'a> {
             recorder,
             unclean_closes: 0,
             surplus_bytes: 0,
+            failures: 0,
             local_failures: 0,
             setup,
         })
@@ -278,345 +292,15 @@ impl<'a> EventLoop<'a> {
         )
     }
 
-    #[inline]
-    fn serve(&mut self, token: u64, ready: EpollFlags) {
-        let (slot, generation) = untoken(token);
-        if self.clients[slot].generation != generation {
-            return; // The event of a socket that was closed earlier in this turn.
-        }
-        if self.clients[slot].state == State::Connecting {
-            self.connect_ended(slot);
-            return;
-        }
-        if ready.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
-            self.receive(slot);
-        }
-        if ready.contains(EpollFlags::EPOLLOUT) && self.clients[slot].generation == generation {
-            self.flush(slot);
-        }
-    }
-
-    #[inline]
-    fn receive(&mut self, slot: usize) {
-        let client = &mut self.clients[slot];
-        let Some(socket) = &client.socket else { return };
-        let bytes = match recv(socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
-            Ok(0) => return self.peer_closed(slot),
-            Ok(bytes) => bytes,
-            Err(Errno::EAGAIN | Errno::EINTR) => return,
-            Err(errno) => return self.broke(slot, errno),
-        };
-        let now = now_ns();
-        let recorder = &mut self.recorder;
-        let responses = &self.control.progress[self.worker].responses;
-        recorder.totals.bytes_received += bytes as u64;
-        if client.connection.in_flight() == 0 {
-            return self.surplus(slot, bytes);
-        }
-        let mut answered = 0;
-        let judged = client
-            .connection
-            .receive(&self.buffer[..bytes], self.setup.payload, |message| {
-                answered += 1;
-                responses.add(now - message.planned_ns);
-                recorder.ok(message, slot, now);
-            });
-        recorder.totals.messages += answered as u64;
-        self.in_flight -= answered;
-        if answered > 0 {
-            self.last_end_ns = now;
-        }
-        if let Err(mismatch) = judged {
-            let text = format!("expected {}, got {}", hex(&mismatch.expected), hex(&mismatch.got));
-            return self.fail(slot, Kind::Corrupted, mismatch.offset, &text);
-        }
-        if answered > 0 {
-            self.answered(slot, now);
-        }
-    }
-
-    /// What a client does once an echo is there.
-    #[inline]
-    fn answered(&mut self, slot: usize, now: u64) {
-        let client = &mut self.clients[slot];
-        if !client.proven {
-            client.proven = true;
-            self.unproven -= 1;
-            self.proven += 1;
-            let reached = &mut self.recorder.outcomes.connections.reached;
-            *reached = (*reached).max(self.proven);
-        }
-        if !matches!(self.command, Command::RunUntil | Command::RunJob) {
-            return;
-        }
-        if !self.setup.plan.workload.churn {
-            if self.by_plan.is_some() {
-                self.offer(slot);
-            } else {
-                self.plan_and_send(slot);
-            }
-        } else if self.goes_on(slot, now) {
-            self.say_fin(slot);
-        }
-    }
-
-    /// Whether the client has another message to send.
-    fn goes_on(&self, slot: usize, now: u64) -> bool {
-        match self.command {
-            Command::RunUntil => now < self.to_ns,
-            Command::RunJob => self.clients[slot].left > 0,
-            _ => false,
-        }
-    }
-
-    /// Plans as many messages as the pipeline and the stop rule allow, and sends.
-    #[inline]
-    fn plan_and_send(&mut self, slot: usize) {
-        let number = self.setup.first_client + u32::try_from(slot).expect("a slot is below the number of clients");
-        let client = &mut self.clients[slot];
-        // In a closed loop the plan is the actual send: one look at the clock right before it.
-        let now = now_ns();
-        let message = Sent {
-            planned_ns: now,
-            sent_ns: now,
-        };
-        while client.connection.in_flight() < self.depth {
-            match self.command {
-                Command::RunJob if client.left > 0 => {
-                    client.left -= 1;
-                    self.left -= 1;
-                }
-                Command::RunUntil if now < self.to_ns => {}
-                _ => break,
-            }
-            let bytes = self.sizes.of(number, client.next_message);
-            client.connection.plan(message, bytes);
-            client.next_message += 1;
-            self.in_flight += 1;
-            self.recorder.sent(message, 0);
-        }
-        self.flush(slot);
-    }
-
-    /// Sends what is planned, as far as the socket takes it.
-    #[inline]
-    fn flush(&mut self, slot: usize) {
-        let client = &mut self.clients[slot];
-        let Some(socket) = &client.socket else { return };
-        loop {
-            let bytes = client.connection.to_send(self.setup.payload);
-            if bytes.is_empty() {
-                if client.wants_write {
-                    client.wants_write = false;
-                    self.ask_for(slot, EpollFlags::EPOLLIN);
-                }
-                return;
-            }
-            match send(socket.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
-                Ok(sent) => {
-                    client.connection.sent(sent);
-                    self.recorder.totals.bytes_sent += sent as u64;
-                }
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => {
-                    if !client.wants_write {
-                        client.wants_write = true;
-                        self.ask_for(slot, EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT);
-                    }
-                    return;
-                }
-                Err(errno) => return self.broke(slot, errno),
-            }
-        }
-    }
-
-    fn ask_for(&self, slot: usize, interest: EpollFlags) {
-        let client = &self.clients[slot];
-        if let Some(socket) = &client.socket {
-            let mut event = EpollEvent::new(interest, token(slot, client.generation));
-            self.epoll.modify(socket, &mut event).expect("the socket is registered");
-        }
-    }
-
-    /// A message failed: it takes the class, the others outstanding on this connection count as reset.
-    fn fail(&mut self, slot: usize, kind: Kind, offset: u64, text: &str) {
-        self.tell_first(slot, kind, offset, text);
-        let now = now_ns();
-        let mut class = kind;
-        while let Some(message) = self.clients[slot].connection.abandon() {
-            self.in_flight -= 1;
-            self.recorder.failed(message, class, now);
-            class = Kind::Reset;
-        }
-        self.last_end_ns = now;
-        self.close(slot);
-        self.reopen(slot);
-    }
-
-    fn tell_first(&mut self, slot: usize, kind: Kind, offset: u64, text: &str) {
-        #[expect(clippy::cast_precision_loss, reason = "a time to read")]
-        let at_s = now_ns().saturating_sub(self.begun_ns) as f64 / 1e9;
-        let client = u64::from(self.setup.first_client) + slot as u64;
-        self.recorder.outcomes.tell_first(kind, || FirstFailure {
-            kind: kind.as_str().to_string(),
-            at_s,
-            client,
-            offset,
-            text: text.to_string(),
-        });
-    }
-
-    fn obey(&mut self) {
-        let command = self.control.command();
-        if command == self.command {
-            return;
-        }
-        self.command = command;
-        self.told = false;
-        let now = now_ns();
-        self.next_sweep_ns = now + SWEEP_NS;
-        match command {
-            Command::Connect => {
-                self.first_connect_ns = u64::MAX;
-                self.to_open.extend(0..self.clients.len());
-            }
-            Command::RunJob => {
-                self.first_connect_ns = u64::MAX;
-                (self.from_ns, self.to_ns) = (now, u64::MAX);
-                self.recorder.measure_from(now);
-                for slot in 0..self.clients.len() {
-                    let number =
-                        self.setup.first_client + u32::try_from(slot).expect("a slot is below the number of clients");
-                    let messages = self.setup.plan.workload.messages_of_client(number).unwrap_or(0);
-                    self.clients[slot].left = messages;
-                    self.left += messages;
-                    if messages > 0 {
-                        self.to_open.push_back(slot);
-                    }
-                }
-            }
-            Command::RunUntil => {
-                (self.from_ns, self.to_ns) = self.control.measured();
-                self.recorder.measure_from(self.from_ns);
-                self.to_open.clear();
-                self.to_retry.clear();
-                if self.by_plan.is_some() {
-                    return self.begin_plan(self.control.plan_start_ns());
-                }
-                for slot in 0..self.clients.len() {
-                    let client = &self.clients[slot];
-                    match client.state {
-                        State::Open if client.connection.in_flight() == 0 => self.plan_and_send(slot),
-                        State::Closed => self.to_open.push_back(slot),
-                        _ => {}
-                    }
-                }
-            }
-            Command::Stop => {
-                self.to_open.clear();
-                self.to_retry.clear();
-                for client in &mut self.clients {
-                    client.left = 0;
-                }
-                self.left = 0;
-            }
-            Command::Drain => self.begin_drain(),
-            Command::Rest | Command::Exit => self.told = true,
-        }
-    }
-
-    fn begin_drain(&mut self) {
-        let now = now_ns();
-        self.to_open.clear();
-        self.to_retry.clear();
-        self.left = 0;
-        for slot in 0..self.clients.len() {
-            self.clients[slot].left = 0;
-            let mut cut_off = false;
-            if self.clients[slot].pending.is_some() {
-                self.refuse_by_plan(slot, now);
-            }
-            while let Some(message) = self.clients[slot].connection.abandon() {
-                self.in_flight -= 1;
-                cut_off = true;
-                self.recorder.cut_off(message, now);
-            }
-            match self.clients[slot].state {
-                // Nothing more can be compared on a stream that was cut off in the middle.
-                State::Open if cut_off => self.close(slot),
-                State::Open => self.say_fin(slot),
-                State::Connecting => self.close(slot),
-                State::Closing | State::Closed => {}
-            }
-        }
-    }
-
-    fn milestone(&mut self) -> Option<Milestone> {
-        let finished = Milestone::Finished {
-            first_connect_ns: self.first_connect_ns,
-            last_end_ns: self.last_end_ns,
-        };
-        match self.command {
-            Command::Connect => (self.proven == u64::from(self.setup.clients)).then_some(Milestone::Connected),
-            Command::RunJob => (self.left == 0 && self.in_flight == 0).then_some(finished),
-            Command::RunUntil => {
-                let now = now_ns();
-                (self.in_flight == 0 && now >= self.to_ns && self.plan_is_over(now)).then_some(finished)
-            }
-            Command::Stop => (self.in_flight == 0).then_some(finished),
-            Command::Drain => self
-                .clients
-                .iter()
-                .all(|client| client.socket.is_none())
-                .then_some(Milestone::Drained),
-            Command::Rest | Command::Exit => None,
-        }
-    }
-
-    /// Ends what has waited for too long.
-    fn sweep(&mut self) {
-        let now = now_ns();
-        if now < self.next_sweep_ns || self.command == Command::Rest {
-            return;
-        }
-        let (clients, from) = (self.clients.len(), self.sweep_from);
-        let slice = clients.min(SWEEP_CLIENTS);
-        self.next_sweep_ns = now + SWEEP_NS * slice as u64 / clients as u64;
-        self.sweep_from = (from + slice) % clients;
-        let connect_timeout_ns = self.setup.plan.connect_timeout_ms * 1_000_000;
-        let closing_ns = if self.command == Command::Drain {
-            self.control.drain_limit_ns()
-        } else {
-            CLOSING_NS
-        };
-        for slot in (from..from + slice).map(|slot| slot % clients) {
-            let client = &self.clients[slot];
-            let waited_ns = now.saturating_sub(client.since_ns);
-            match client.state {
-                State::Connecting if waited_ns >= connect_timeout_ns => self.connect_failed(slot, Errno::ETIMEDOUT),
-                State::Closing if waited_ns >= closing_ns => {
-                    self.unclean_closes += 1;
-                    self.closed_by_plan(slot);
-                }
-                State::Open => {
-                    let oldest_ns = client.connection.oldest_sent_ns();
-                    if oldest_ns.is_some_and(|sent_ns| now.saturating_sub(sent_ns) >= self.timeout_ns) {
-                        let offset = client.connection.received_offset();
-                        self.fail(slot, Kind::Timeout, offset, "no whole echo in time");
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
     fn publish_progress(&self) {
-        let progress = &self.control.progress[self.worker];
-        progress.ok.store(self.recorder.totals.messages, Ordering::Relaxed);
-        progress
-            .errors
-            .store(self.recorder.outcomes.counts.errors(), Ordering::Relaxed);
-        progress.proven.store(self.proven, Ordering::Relaxed);
+        let gauges = &self.control.gauges[self.worker];
+        let publish = |gauge: &AtomicU64, value: u64| gauge.store(value, Ordering::Relaxed);
+        publish(&gauges.ok, self.recorder.totals.messages);
+        publish(&gauges.errors, self.recorder.outcomes.counts.errors());
+        publish(&gauges.failures, self.failures);
+        publish(&gauges.in_flight, self.in_flight as u64);
+        publish(&gauges.proven, self.proven);
+        publish(&gauges.connections, self.recorder.totals.connections);
     }
 }
 
@@ -633,15 +317,4 @@ fn untoken(token: u64) -> (usize, u32) {
 /// `connection reset by peer (ECONNRESET)`.
 fn describe(errno: Errno) -> String {
     format!("{} ({errno:?})", errno.desc().to_lowercase())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    if bytes.is_empty() {
-        return "nothing".to_string();
-    }
-    bytes
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<Vec<_>>()
-        .join(" ")
 }

@@ -1,7 +1,9 @@
-//! Rate and percentiles of the last second or so, for whoever watches a run. All memory is taken when it is made.
+//! Rate and percentiles of the last second or so, for a live display. Allocates only on construction.
 
+use super::Phase;
 use super::control::Control;
 use crate::recorder::coarse::{BINS, percentile};
+use crate::units::{ns_to_s, per_second};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Time between two states that are kept.
@@ -44,9 +46,9 @@ impl State {
 
     fn read(&mut self, control: &Control, now_ns: u64) {
         self.at_ns = now_ns;
-        self.ok = control.sums().0;
+        self.ok = control.sums().ok;
         self.bins.fill(0);
-        for worker in &control.progress {
+        for worker in &control.gauges {
             for (sum, bin) in self.bins.iter_mut().zip(&worker.responses.0) {
                 *sum += bin.load(Ordering::Relaxed);
             }
@@ -64,7 +66,8 @@ pub(super) struct Figures {
 
 /// The states of the last second of one phase.
 pub(super) struct Live {
-    phase: &'static str,
+    /// None before the first look.
+    phase: Option<Phase>,
     phase_from_ns: u64,
     looked_ns: u64,
     now: Box<State>,
@@ -77,7 +80,7 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn new(now_ns: u64) -> Self {
         Self {
-            phase: "",
+            phase: None,
             phase_from_ns: now_ns,
             looked_ns: now_ns,
             now: Box::new(State::NOTHING),
@@ -88,10 +91,10 @@ impl Live {
     }
 
     /// Looks at all workers; says how long the phase has lasted and what its last second was like.
-    pub(super) fn look(&mut self, control: &Control, phase: &'static str, now_ns: u64) -> (u64, Figures) {
-        if phase != self.phase {
+    pub(super) fn look(&mut self, control: &Control, phase: Phase, now_ns: u64) -> (u64, Figures) {
+        if self.phase != Some(phase) {
             // It began when the one before was last looked at.
-            (self.phase, self.phase_from_ns) = (phase, self.looked_ns);
+            (self.phase, self.phase_from_ns) = (Some(phase), self.looked_ns);
             (self.next, self.kept) = (0, 0);
         }
         self.looked_ns = now_ns;
@@ -106,17 +109,16 @@ impl Live {
         (now_ns - self.phase_from_ns, figures)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "figures to look at")]
     fn figures(&self) -> Figures {
         if self.kept == 0 {
             return Figures::default();
         }
         let (now, then) = (&self.now, &self.states[(self.next + STEPS - self.kept) % STEPS]);
-        let span_s = (now.at_ns - then.at_ns) as f64 / 1e9;
+        let span_s = ns_to_s(now.at_ns - then.at_ns);
         // A worker may be writing while it is read, so its bins and its count need not be of the same moment.
         let bins = now.bins.iter().zip(&then.bins).map(|(now, then)| now - then);
         Figures {
-            rate_per_s: (span_s > 0.0).then(|| (now.ok - then.ok) as f64 / span_s),
+            rate_per_s: (span_s > 0.0).then(|| per_second(now.ok - then.ok, span_s)),
             p50_ns: percentile(bins.clone(), 5_000),
             p99_ns: percentile(bins, 9_900),
         }
@@ -130,23 +132,23 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn answers(control: &Control, worker: usize, count: u64, response_ns: u64) {
-        let progress = &control.progress[worker];
-        (0..count).for_each(|_| progress.responses.add(response_ns));
-        progress.ok.fetch_add(count, Ordering::Relaxed);
+        let gauges = &control.gauges[worker];
+        (0..count).for_each(|_| gauges.responses.add(response_ns));
+        gauges.ok.fetch_add(count, Ordering::Relaxed);
     }
 
     #[test]
     fn the_figures_are_of_the_last_second_over_all_workers() {
         let (control, mut live) = (Control::new(2).unwrap(), Live::new(7_000 * MS));
         answers(&control, 0, 5_000, 50 * MS);
-        let (elapsed_ns, figures) = live.look(&control, "measured", 7_000 * MS);
+        let (elapsed_ns, figures) = live.look(&control, Phase::Measured, 7_000 * MS);
         assert_eq!((elapsed_ns, figures), (0, Figures::default()));
         for step in 1..=40 {
             // Slow for three seconds, then fast; one worker has the slow hundredth.
             let response_ns = if step <= 30 { 9 * MS } else { MS };
             answers(&control, 0, 98, response_ns);
             answers(&control, 1, 2, 20 * MS);
-            let (elapsed_ns, figures) = live.look(&control, "measured", (7_000 + step * 100) * MS);
+            let (elapsed_ns, figures) = live.look(&control, Phase::Measured, (7_000 + step * 100) * MS);
             assert_eq!(elapsed_ns, step * 100 * MS);
             assert!((figures.rate_per_s.unwrap() - 1_000.0).abs() < 1e-6, "{figures:?}");
             let near = |got: Option<u64>, exact: u64| got.is_some_and(|got| got.abs_diff(exact) * 20 <= exact);
@@ -160,11 +162,11 @@ mod tests {
     #[test]
     fn a_new_phase_begins_with_nothing() {
         let (control, mut live) = (Control::new(1).unwrap(), Live::new(0));
-        live.look(&control, "warm-up", 0);
+        live.look(&control, Phase::WarmUp, 0);
         answers(&control, 0, 5_000, MS);
-        assert!(live.look(&control, "warm-up", 500 * MS).1.p99_ns.is_some());
+        assert!(live.look(&control, Phase::WarmUp, 500 * MS).1.p99_ns.is_some());
         assert_eq!(
-            live.look(&control, "measured", 600 * MS),
+            live.look(&control, Phase::Measured, 600 * MS),
             (100 * MS, Figures::default())
         );
     }

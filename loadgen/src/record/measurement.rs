@@ -3,23 +3,19 @@
 //! Field names are stable: scripts rely on them. Times end in their unit. A figure that could not be had is null,
 //! and the reason stands beside it (`memory_method`, `cpu_method`, `notes`); it is never a guess. This file holds data only.
 
-use super::{Figure, Gate, Plan};
+use super::{Figure, Gate, Incomplete, Plan};
 use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt::{self, Display};
 use std::ops::AddAssign;
 
 /// Version of the record's layout; readers accept the same major version only.
-pub const SCHEMA_VERSION: &str = "1.1.0";
+pub const SCHEMA_VERSION: &str = "1.2.0";
 
-/// Why [`Measurement::incomplete_reason`] says so when the user stopped the run.
-pub const INTERRUPTED: &str = "stopped by a signal";
-/// And when the server ended.
-pub const SERVER_DIED: &str = "the server died";
-
-/// One trial: one server, one workload, one measurement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// One trial: one server, one workload, one measurement. The default is a trial of nothing in which nothing was seen.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// [`SCHEMA_VERSION`] of the loadgen that wrote this.
     pub schema_version: String,
@@ -32,8 +28,9 @@ pub struct Measurement {
     pub environment: Environment,
     /// Whether the trial ran to its end.
     pub complete: bool,
-    /// Why not, if it did not: a signal, the server's death, an error.
-    pub incomplete_reason: Option<String>,
+    /// Why not, if it did not: a signal, the server's death or silence, an error.
+    #[schemars(with = "Option<String>")]
+    pub incomplete_reason: Option<Incomplete>,
     /// Whether the figures may be believed.
     pub valid: bool,
     /// Why not; empty when valid.
@@ -69,8 +66,8 @@ pub struct Measurement {
     /// Whether the server reached a steady state; null for a job and below 100 windows.
     #[serde(default)]
     pub steady: Option<SteadyState>,
-    /// The resource that ended the growth, where it is known: `server cpu`, `client cpu`, `run queue`, `connections`, `unknown`.
-    pub limiter: String,
+    /// The resource that ended the growth, where it is known.
+    pub limiter: Limiter,
     /// What the server printed on exit, minus `totals.probe_bytes`; null when it was not started by loadgen.
     pub server_stats: Option<ServerStats>,
     /// The first occurrence of each kind of failure.
@@ -79,6 +76,51 @@ pub struct Measurement {
     /// The records that `loadgen merge` added up, in the order of their beginning; empty for one generator's own record.
     #[serde(default)]
     pub generators: Vec<Generator>,
+}
+
+impl Measurement {
+    /// Messages that the measured phase is charged with: those that ended in it, and in records before 1.2.0 those planned
+    /// in it.
+    #[must_use]
+    pub fn served(&self) -> u64 {
+        self.throughput.served.unwrap_or(self.counts.ok)
+    }
+}
+
+/// What held the server back, as far as the figures show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Limiter {
+    #[serde(rename = "server cpu")]
+    ServerCpu,
+    #[serde(rename = "client cpu")]
+    ClientCpu,
+    #[serde(rename = "run queue")]
+    RunQueue,
+    #[serde(rename = "connections")]
+    Connections,
+    #[default]
+    #[serde(rename = "unknown")]
+    Unknown,
+}
+
+impl Limiter {
+    /// As in the record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServerCpu => "server cpu",
+            Self::ClientCpu => "client cpu",
+            Self::RunQueue => "run queue",
+            Self::Connections => "connections",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Display for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One generator of several whose records were added up.
@@ -99,7 +141,7 @@ pub struct Generator {
 }
 
 /// Who was measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     /// Catalog name, or `HOST:PORT`.
     pub name: String,
@@ -142,15 +184,16 @@ pub struct Container {
 }
 
 /// How loadgen came by the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
+    #[default]
     Started,
     Attached,
 }
 
 /// Which trial this is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Identity {
     /// Version of loadgen.
     pub loadgen_version: String,
@@ -273,20 +316,28 @@ impl Measurement {
 }
 
 /// Messages planned in the measured phase, by how they ended. `planned = sent + dropped`;
-/// `sent = ok + refused + reset + timeout + truncated + corrupted + in_flight_at_stop`.
+/// `sent = ok + refused + reset + timeout + closed + truncated + corrupted + in_flight_at_stop`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     pub planned: u64,
     pub sent: u64,
     /// Echoed whole, in order, byte for byte.
     pub ok: u64,
+    /// Of these, the ones that were answered after the measured phase: `ok - ok_late` were answered within it. 0 for a job,
+    /// and in records before 1.2.0.
+    #[serde(default)]
+    pub ok_late: u64,
     /// No connection could be had for the message; counts as sent in the sums.
     pub refused: u64,
     /// The connection was reset, or an earlier message of a pipeline broke it.
     pub reset: u64,
     /// No whole echo within `--timeout`.
     pub timeout: u64,
-    /// The stream ended before the message's last byte.
+    /// The connection ended in good order before the first byte of the reply: no damage to data. In records before 1.2.0
+    /// these are `truncated`.
+    #[serde(default)]
+    pub closed: u64,
+    /// The stream ended between the first and the last byte of the reply.
     pub truncated: u64,
     /// A byte came back wrong, or more came back than was sent.
     pub corrupted: u64,
@@ -302,9 +353,11 @@ impl Counts {
         self.planned += other.planned;
         self.sent += other.sent;
         self.ok += other.ok;
+        self.ok_late += other.ok_late;
         self.refused += other.refused;
         self.reset += other.reset;
         self.timeout += other.timeout;
+        self.closed += other.closed;
         self.truncated += other.truncated;
         self.corrupted += other.corrupted;
         self.dropped += other.dropped;
@@ -314,7 +367,7 @@ impl Counts {
     /// Messages that were sent and failed.
     #[must_use]
     pub fn errors(&self) -> u64 {
-        self.refused + self.reset + self.timeout + self.truncated + self.corrupted
+        self.refused + self.reset + self.timeout + self.closed + self.truncated + self.corrupted
     }
 }
 
@@ -371,8 +424,16 @@ impl Totals {
 /// Rates of the measured phase; for a job the median over its repetitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Throughput {
-    /// Messages echoed whole per second.
+    /// Messages echoed whole per second: what ended inside the measured phase, over its length.
     pub messages_per_s: f64,
+    /// Messages echoed whole that ended inside the measured phase, whenever they were planned; a job: all of its messages.
+    /// CPU and system calls per message are per one of these. Null in records before 1.2.0, whose rates are of the messages
+    /// planned in the phase.
+    #[serde(default)]
+    pub served: Option<u64>,
+    /// Rate of the plan in the measured phase; null in a closed loop, and in records before 1.2.0.
+    #[serde(default)]
+    pub planned_per_s: Option<f64>,
     /// Connections established per second: in jobs and with churn over the timed part, else over the connect phase.
     pub connections_per_s: Option<f64>,
     /// Payload bytes echoed per second, one direction.
@@ -707,7 +768,7 @@ impl AddAssign for ServerStats {
 /// The first failure of its kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FirstFailure {
-    /// As in [`Counts`]: `refused`, `reset`, `timeout`, `truncated`, `corrupted`.
+    /// As in [`Counts`]: `refused`, `reset`, `timeout`, `closed`, `truncated`, `corrupted`.
     pub kind: String,
     /// Seconds after the first connect().
     pub at_s: f64,

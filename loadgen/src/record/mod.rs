@@ -2,11 +2,13 @@
 //! ([`Measurement`] and its parts), and what the machine offers ([`Machine`]). Nothing here does anything.
 
 mod gate;
+mod incomplete;
 mod machine;
 mod measurement;
 mod plan;
 
 pub use gate::{Figure, Gate, Name as GateName};
+pub use incomplete::Incomplete;
 pub use machine::Machine;
 pub use measurement::*;
 pub use plan::*;

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 /// One trial, complete.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// Catalog name or `HOST:PORT`.
     pub target: String,
@@ -19,7 +19,7 @@ pub struct Plan {
     pub timeout_ms: u64,
     /// Longest wait for one connection, in milliseconds.
     pub connect_timeout_ms: u64,
-    /// Decides payload bytes and message sizes.
+    /// Decides payload bytes and message sizes. At most 2^53, so that every reader of JSON keeps it.
     pub seed: u64,
     /// Addresses that connections start from, in turn; empty leaves the choice to the kernel.
     pub source_addresses: Vec<Ipv4Addr>,
@@ -69,10 +69,11 @@ impl Plan {
 }
 
 /// Whether loadgen may start the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Start {
     /// Attach if the target listens on its own port, else start it on a free one.
+    #[default]
     Auto,
     /// Start it on a free port.
     Always,
@@ -81,7 +82,7 @@ pub enum Start {
 }
 
 /// What the clients do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Workload {
     /// Preset name, or `custom`.
     pub name: String,
@@ -101,10 +102,11 @@ pub struct Workload {
 }
 
 /// When messages leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pacing {
     /// The next message waits for the reply (closed loop).
+    #[default]
     ClosedLoop,
     /// Messages leave by plan, whatever the server does (open loop).
     OpenLoop(OpenLoop),
@@ -157,6 +159,12 @@ pub enum Stop {
     AfterMs(u64),
 }
 
+impl Default for Stop {
+    fn default() -> Self {
+        Self::AfterMs(0)
+    }
+}
+
 impl Workload {
     /// The plan of an open loop; none in a closed loop.
     #[must_use]
@@ -207,7 +215,7 @@ impl Workload {
 }
 
 /// Which CPUs each side runs on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Placement {
     /// As typed: `auto`, `off`, or `server=0,client=1`.
     pub asked: String,

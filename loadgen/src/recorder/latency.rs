@@ -15,58 +15,71 @@ const SAMPLES_BEYOND: u64 = 100;
 /// Quantiles are given in parts of this, so that they are exact.
 pub const PARTS: u64 = 100_000_000;
 
-/// A distribution of nanoseconds with three significant digits. All memory is taken when it is made.
+/// A distribution of nanoseconds with three significant digits, and its exact maximum. All memory is taken when it is made.
 #[derive(Clone, Debug)]
-pub struct LatencyHistogram(Histogram<u64>);
+pub struct LatencyHistogram {
+    bins: Histogram<u64>,
+    /// The largest sample. Of a histogram that was decoded, the upper edge of its highest bin.
+    max_ns: u64,
+}
 
 impl Default for LatencyHistogram {
     fn default() -> Self {
-        Self(Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are valid"))
+        Self {
+            bins: Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are valid"),
+            max_ns: 0,
+        }
     }
 }
 
 impl LatencyHistogram {
     #[inline]
     pub fn record(&mut self, ns: u64) {
-        self.0.saturating_record(ns);
+        self.bins.saturating_record(ns);
+        self.max_ns = self.max_ns.max(ns);
     }
 
     /// Records the same time `times` times.
     pub fn record_n(&mut self, ns: u64, times: u64) {
-        self.0.saturating_record_n(ns, times);
+        self.bins.saturating_record_n(ns, times);
+        if times > 0 {
+            self.max_ns = self.max_ns.max(ns);
+        }
     }
 
     /// Adds another histogram, bin for bin.
     pub fn add(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("both have the same bounds");
+        self.bins.add(&other.bins).expect("both have the same bounds");
+        self.max_ns = self.max_ns.max(other.max_ns);
     }
 
     pub fn clear(&mut self) {
-        self.0.reset();
+        self.bins.reset();
+        self.max_ns = 0;
     }
 
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.0.len()
+        self.bins.len()
     }
 
     /// The distribution in figures; what the sample cannot carry is none.
     #[must_use]
     pub fn summary(&self) -> Latency {
-        if self.0.is_empty() {
+        if self.bins.is_empty() {
             return Latency::default();
         }
         Latency {
-            count: self.0.len(),
-            min: Some(self.0.min()),
-            mean: Some(self.0.mean()),
+            count: self.bins.len(),
+            min: Some(self.bins.min()),
+            mean: Some(self.bins.mean()),
             p50: self.percentile(5000),
             p75: self.percentile(7500),
             p90: self.percentile(9000),
             p99: self.percentile(9900),
             p999: self.percentile(9990),
             p9999: self.percentile(9999),
-            max: Some(self.0.max()),
+            max: Some(self.max_ns),
         }
     }
 
@@ -90,23 +103,23 @@ impl LatencyHistogram {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "at most PARTS")]
     pub fn quantile(&self, parts: u64) -> Option<u64> {
-        let beyond = u128::from(self.0.len()) * u128::from(PARTS - parts);
+        let beyond = u128::from(self.bins.len()) * u128::from(PARTS - parts);
         let carries = beyond >= u128::from(SAMPLES_BEYOND) * u128::from(PARTS);
-        carries.then(|| self.0.value_at_quantile(parts as f64 / PARTS as f64))
+        carries.then(|| self.value_at_share(parts as f64 / PARTS as f64))
     }
 
     /// Share of the samples above `ns`, in percent, as exact as its bin; none when there are fewer than `at_least`.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share of at most 2^53 samples")]
     pub fn percent_beyond(&self, ns: u64, at_least: u64) -> Option<f64> {
-        let within = self.0.count_between(0, ns);
-        (self.0.len() >= at_least.max(1)).then(|| (self.0.len() - within) as f64 * 100.0 / self.0.len() as f64)
+        let within = self.bins.count_between(0, ns);
+        (self.bins.len() >= at_least.max(1)).then(|| (self.bins.len() - within) as f64 * 100.0 / self.bins.len() as f64)
     }
 
     /// Place of a quantile among the sorted samples, from 1: n q, rounded up.
     #[must_use]
     pub fn rank(&self, parts: u64) -> u64 {
-        let rank = (u128::from(self.0.len()) * u128::from(parts)).div_ceil(u128::from(PARTS));
+        let rank = (u128::from(self.bins.len()) * u128::from(parts)).div_ceil(u128::from(PARTS));
         u64::try_from(rank).unwrap_or(u64::MAX).max(1)
     }
 
@@ -122,10 +135,10 @@ impl LatencyHistogram {
     )]
     pub fn interval(&self, parts: u64) -> Option<(u64, u64)> {
         self.quantile(parts)?;
-        let (n, q) = (self.0.len() as f64, parts as f64 / PARTS as f64);
+        let (n, q) = (self.bins.len() as f64, parts as f64 / PARTS as f64);
         let reach = 1.96 * (n * q * (1.0 - q)).sqrt();
         let low = ((n * q - reach).floor() as u64).max(1);
-        let high = ((n * q + reach).ceil() as u64 + 1).min(self.0.len());
+        let high = ((n * q + reach).ceil() as u64 + 1).min(self.bins.len());
         Some((self.sample(low), self.sample(high)))
     }
 
@@ -133,20 +146,21 @@ impl LatencyHistogram {
     #[expect(clippy::cast_precision_loss, reason = "ranks of at most 2^53 samples")]
     fn sample(&self, rank: u64) -> u64 {
         // Half a rank before it: rounding can then not reach into the next bin.
-        self.0.value_at_quantile((rank as f64 - 0.5) / self.0.len() as f64)
+        self.value_at_share((rank as f64 - 0.5) / self.bins.len() as f64)
     }
 
     /// The bins, for other formats.
     #[must_use]
     pub fn bins(&self) -> &Histogram<u64> {
-        &self.0
+        &self.bins
     }
 
     /// The value that a share `q` of the samples does not exceed, however few they are: for tests whose truth is known,
     /// not for reports. 0 when empty.
     #[must_use]
     pub fn value_at_share(&self, q: f64) -> u64 {
-        self.0.value_at_quantile(q)
+        // A bin's upper edge may lie above the largest sample in it.
+        self.bins.value_at_quantile(q).min(self.max_ns)
     }
 
     /// All samples of several encoded histograms. Adding loses nothing, and its order does not matter.
@@ -164,14 +178,26 @@ impl LatencyHistogram {
     /// HdrHistogram V2 with DEFLATE, in base64; none when empty.
     #[must_use]
     pub fn encode(&self) -> Option<String> {
-        if self.0.is_empty() {
+        if self.bins.is_empty() {
             return None;
         }
         let mut bytes = Vec::new();
         V2DeflateSerializer::new()
-            .serialize(&self.0, &mut bytes)
+            .serialize(&self.bins, &mut bytes)
             .expect("writing to memory does not fail");
         Some(BASE64.encode(bytes))
+    }
+
+    /// As [`Self::decode`], with the exact maximum, which stands beside the histogram in a record.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_exact(text: &str, max_ns: Option<u64>) -> Result<Self, String> {
+        let histogram = Self::decode(text)?;
+        Ok(Self {
+            max_ns: max_ns.unwrap_or(histogram.max_ns),
+            ..histogram
+        })
     }
 
     /// Reads what [`Self::encode`] wrote.
@@ -187,9 +213,10 @@ impl LatencyHistogram {
             .map_err(|error| format!("histogram is not HdrHistogram V2: {error}"))?;
         let mut histogram = Self::default();
         histogram
-            .0
+            .bins
             .add(&read)
             .map_err(|error| format!("histogram has other bounds: {error}"))?;
+        histogram.max_ns = histogram.bins.max();
         Ok(histogram)
     }
 }
@@ -221,6 +248,17 @@ mod tests {
     }
 
     #[test]
+    fn the_maximum_is_exact_and_no_percentile_is_above_it() {
+        let histogram = recorded((0..100_000).map(|_| 5_000_001));
+        assert_ne!(histogram.bins.max(), 5_000_001, "a bin of one value shows nothing");
+        let summary = histogram.summary();
+        assert_eq!((summary.p99, summary.max), (Some(5_000_001), Some(5_000_001)));
+        let mut merged = recorded([7]);
+        merged.add(&histogram);
+        assert_eq!(merged.summary().max, Some(5_000_001));
+    }
+
+    #[test]
     fn the_interval_of_a_quantile_are_its_order_statistics() {
         // n = 10,000, q = 0.5: ranks floor(5000 - 98) and ceil(5000 + 98) + 1.
         let (low, high) = recorded(1..=10_000).interval(PARTS / 2).unwrap();
@@ -234,15 +272,15 @@ mod tests {
     fn merged_parts_are_the_whole() {
         let mut merged = recorded((1..1000).step_by(2));
         merged.add(&recorded((2..1000).step_by(2)));
-        assert_eq!(merged.0, recorded(1..1000).0);
+        assert_eq!(merged.bins, recorded(1..1000).bins);
     }
 
     #[test]
     fn an_encoded_histogram_comes_back_whole() {
         let histogram = recorded([1, 50, 1_000_000, u64::MAX]);
         assert_eq!(
-            LatencyHistogram::decode(&histogram.encode().unwrap()).unwrap().0,
-            histogram.0
+            LatencyHistogram::decode(&histogram.encode().unwrap()).unwrap().bins,
+            histogram.bins
         );
         assert!(LatencyHistogram::decode("not base64!").unwrap_err().contains("base64"));
         assert!(LatencyHistogram::decode("AAAA").unwrap_err().contains("HdrHistogram"));
@@ -257,6 +295,9 @@ mod tests {
         let fast = recorded((0..1000).map(|_| 1000)).encode().unwrap();
         let merged = LatencyHistogram::merged([slow.as_str(), &fast]).unwrap();
         assert_eq!((merged.count(), merged.summary().p90), (2000, Some(1000)));
-        assert_eq!(merged.0, LatencyHistogram::merged([fast.as_str(), &slow]).unwrap().0);
+        assert_eq!(
+            merged.bins,
+            LatencyHistogram::merged([fast.as_str(), &slow]).unwrap().bins
+        );
     }
 }

@@ -30,6 +30,8 @@ pub struct Recorder {
     pub windows: WindowSeries,
     pub in_flight: InFlight,
     pub totals: Totals,
+    /// Messages echoed whole inside the measured phase, whenever they were planned.
+    pub served: u64,
     /// Connections established in the timed part.
     pub connections_timed: u64,
     /// Messages echoed whole in the measured phase by each client of this worker.
@@ -44,6 +46,8 @@ pub struct Recorder {
     timeout_ns: u64,
     /// Messages planned from here on count.
     from_ns: u64,
+    /// The measured phase is so long. A job's has no end of its own: `u64::MAX`.
+    length_ns: u64,
 }
 
 /// The times of a message that has left.
@@ -67,6 +71,7 @@ impl Recorder {
             windows: WindowSeries::new(window_ns, windows),
             in_flight: InFlight::default(),
             totals: Totals::default(),
+            served: 0,
             connections_timed: 0,
             ok_of_client: vec![0; clients],
             spin_ns: 0,
@@ -74,12 +79,22 @@ impl Recorder {
             is_open,
             timeout_ns,
             from_ns: u64::MAX,
+            length_ns: 0,
         }
     }
 
-    /// Messages planned from this time on count.
-    pub fn measure_from(&mut self, from_ns: u64) {
+    /// Messages planned from the one time on count; those that end before the other are served in the measured phase.
+    pub fn measure(&mut self, from_ns: u64, to_ns: u64) {
         self.from_ns = from_ns;
+        self.length_ns = to_ns.saturating_sub(from_ns);
+        self.windows.end_at(self.length_ns);
+    }
+
+    /// Whether a moment lies in the measured phase.
+    #[inline]
+    fn is_measured(&self, now_ns: u64) -> bool {
+        // A moment before the phase wraps around to one far beyond its end.
+        now_ns.wrapping_sub(self.from_ns) < self.length_ns
     }
 
     /// Notes that a message leaves now, so much later than it could have.
@@ -98,6 +113,8 @@ impl Recorder {
     /// Notes that a client's message has come back whole.
     #[inline]
     pub fn ok(&mut self, message: Sent, client: usize, now_ns: u64) {
+        let is_served = self.is_measured(now_ns);
+        self.served += u64::from(is_served);
         if message.planned_ns < self.from_ns {
             return;
         }
@@ -109,7 +126,7 @@ impl Recorder {
         self.trace.answered(message, now_ns);
         self.in_flight.ended(now_ns);
         self.windows.ok(now_ns - self.from_ns, response_ns);
-        self.outcomes.ok();
+        self.outcomes.ok(!is_served);
         self.ok_of_client[client] += 1;
     }
 
@@ -164,10 +181,8 @@ impl Recorder {
         self.in_flight.add(&other.in_flight);
         self.spin_ns += other.spin_ns;
         self.trace.add(&other.trace);
-        self.totals.messages += other.totals.messages;
-        self.totals.bytes_sent += other.totals.bytes_sent;
-        self.totals.bytes_received += other.totals.bytes_received;
-        self.totals.connections += other.totals.connections;
+        self.totals.add(&other.totals);
+        self.served += other.served;
         self.connections_timed += other.connections_timed;
         self.ok_of_client.extend_from_slice(&other.ok_of_client);
     }
@@ -190,7 +205,7 @@ mod tests {
     #[test]
     fn a_message_of_the_plan_has_three_times_and_a_failed_one_enters_at_the_timeout() {
         let mut recorder = Recorder::new(1, 1_000_000, 1, 5_000, true);
-        recorder.measure_from(100);
+        recorder.measure(100, 1_000);
         let message = Sent {
             planned_ns: 150,
             sent_ns: 170,
@@ -203,11 +218,11 @@ mod tests {
         let max = |histogram: &LatencyHistogram| histogram.summary().max;
         assert_eq!(
             (max(&recorder.send_lag), max(&recorder.service)),
-            (Some(10), Some(5_003))
+            (Some(10), Some(5_000))
         );
         assert_eq!(
             (max(&recorder.response), recorder.response.summary().min),
-            (Some(5_023), Some(50))
+            (Some(5_020), Some(50))
         );
         assert_eq!(recorder.in_flight.integral_ns(), 30 + 130);
         let window = recorder.windows.windows()[0];
@@ -217,7 +232,7 @@ mod tests {
     #[test]
     fn what_was_planned_before_the_measured_phase_does_not_count() {
         let mut recorder = Recorder::new(1, 1_000_000, 1, 5_000, true);
-        recorder.measure_from(100);
+        recorder.measure(100, 1_000);
         let early = Sent {
             planned_ns: 99,
             sent_ns: 170,
@@ -227,6 +242,34 @@ mod tests {
         recorder.refused(early, 1, 200);
         assert_eq!((recorder.send_lag.count(), recorder.response.count()), (0, 0));
         assert_eq!(recorder.outcomes.counts.planned, 0);
+    }
+
+    #[test]
+    fn what_ends_in_the_measured_phase_is_served_whenever_it_was_planned() {
+        let mut recorder = Recorder::new(1, 1_000_000, 1, 5_000, true);
+        let at = |planned_ns| Sent {
+            planned_ns,
+            sent_ns: planned_ns,
+        };
+        recorder.ok(at(10), 0, 20);
+        recorder.measure(100, 200);
+        for (planned_ns, ended_ns) in [
+            (50, 99),
+            (50, 100),
+            (60, 199),
+            (70, 200),
+            (110, 150),
+            (120, 200),
+            (130, 900),
+        ] {
+            recorder.sent(at(planned_ns), 0);
+            recorder.ok(at(planned_ns), 0, ended_ns);
+        }
+        let counts = recorder.outcomes.counts;
+        // Two planned before it and one planned in it ended in it; two planned in it ended later.
+        assert_eq!((recorder.served, counts.ok, counts.ok_late), (3, 3, 2));
+        let ok: Vec<u64> = recorder.windows.windows().iter().map(|window| window.ok).collect();
+        assert_eq!(ok, [1, 2]);
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub enum Kind {
     Refused,
     Reset,
     Timeout,
+    /// An orderly end of the stream before the first byte of the reply.
+    Closed,
     Truncated,
     Corrupted,
 }
@@ -19,6 +21,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Timeout => "timeout",
+            Self::Closed => "closed",
             Self::Truncated => "truncated",
             Self::Corrupted => "corrupted",
         }
@@ -34,12 +37,13 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Counts a message that was planned and sent in the measured phase.
+    /// Counts a message of the measured phase that came back whole, in it or later.
     #[inline]
-    pub fn ok(&mut self) {
+    pub fn ok(&mut self, is_late: bool) {
         self.counts.planned += 1;
         self.counts.sent += 1;
         self.counts.ok += 1;
+        self.counts.ok_late += u64::from(is_late);
     }
 
     /// Counts a message of the measured phase that failed.
@@ -50,6 +54,7 @@ impl Outcomes {
             Kind::Refused => self.counts.refused += 1,
             Kind::Reset => self.counts.reset += 1,
             Kind::Timeout => self.counts.timeout += 1,
+            Kind::Closed => self.counts.closed += 1,
             Kind::Truncated => self.counts.truncated += 1,
             Kind::Corrupted => self.counts.corrupted += 1,
         }
@@ -113,11 +118,12 @@ mod tests {
     #[test]
     fn planned_and_sent_are_the_sum_of_the_ends() {
         let mut outcomes = Outcomes::default();
-        outcomes.ok();
+        outcomes.ok(false);
         [
             Kind::Refused,
             Kind::Reset,
             Kind::Timeout,
+            Kind::Closed,
             Kind::Truncated,
             Kind::Corrupted,
         ]
@@ -125,7 +131,7 @@ mod tests {
         .for_each(|kind| outcomes.failed(kind));
         outcomes.in_flight_at_stop();
         let counts = outcomes.counts;
-        assert_eq!((counts.planned, counts.sent), (7, 7));
+        assert_eq!((counts.planned, counts.sent), (8, 8));
         assert_eq!(counts.ok + counts.errors() + counts.in_flight_at_stop, counts.sent);
     }
 

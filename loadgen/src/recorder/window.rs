@@ -15,10 +15,13 @@ pub struct WindowCount {
     pub response_max_ns: u64,
 }
 
-/// Windows of equal length, the last one open-ended: what ends later than planned is counted there.
+/// Windows of equal length, but for the last of the phase where that is no multiple of it. One more is open-ended: what
+/// happens after the phase is counted there.
 #[derive(Clone, Debug)]
 pub struct WindowSeries {
     length_ns: u64,
+    /// Length of the phase.
+    end_ns: u64,
     windows: Vec<WindowCount>,
     /// [`BINS`] for each window.
     bins: Vec<u32>,
@@ -30,9 +33,15 @@ impl WindowSeries {
     pub fn new(length_ns: u64, count: usize) -> Self {
         Self {
             length_ns,
+            end_ns: u64::MAX,
             windows: vec![WindowCount::default(); count + 1],
             bins: vec![0; (count + 1) * BINS],
         }
+    }
+
+    /// Sets how long the phase is.
+    pub fn end_at(&mut self, end_ns: u64) {
+        self.end_ns = end_ns;
     }
 
     #[inline]
@@ -58,6 +67,9 @@ impl WindowSeries {
     #[inline]
     fn place(&self, since_start_ns: u64) -> usize {
         let last = self.windows.len() - 1;
+        if since_start_ns >= self.end_ns {
+            return last;
+        }
         usize::try_from(since_start_ns / self.length_ns)
             .unwrap_or(last)
             .min(last)
@@ -111,6 +123,15 @@ mod tests {
             .collect();
         assert_eq!(counts, [(2, 0), (2, 1), (2, 0)]);
         assert_eq!(series.windows()[2].response_max_ns, 100_000);
+    }
+
+    #[test]
+    fn a_phase_that_ends_within_a_window_ends_that_window() {
+        let mut series = WindowSeries::new(100, 2);
+        series.end_at(150);
+        [149, 150, 199].into_iter().for_each(|at| series.ok(at, at));
+        let ok: Vec<_> = series.windows().iter().map(|window| window.ok).collect();
+        assert_eq!(ok, [0, 1, 2]);
     }
 
     #[test]

@@ -98,11 +98,12 @@ fn outcomes(trial: &Measurement) -> Vec<Cell> {
         cell("refused", counts.refused),
         cell("reset", counts.reset),
         cell("timeout", counts.timeout),
+        cell("closed", counts.closed),
         cell("truncated", counts.truncated),
         cell("corrupted", counts.corrupted),
         cell("dropped", counts.dropped),
         cell("in_flight_at_stop", counts.in_flight_at_stop),
-        cell("limiter", &trial.limiter),
+        cell("limiter", trial.limiter),
         cell("reasons", why_not(trial).join("; ")),
     ]
 }

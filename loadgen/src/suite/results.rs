@@ -9,7 +9,7 @@ pub use rows::{Point, Row, label_of};
 
 use crate::failure::Failure;
 use crate::measurement::store::Stored;
-use crate::record::{Figure, Measurement, Reason};
+use crate::record::{Figure, Incomplete, Measurement, Reason};
 use crate::suite::findings::Findings;
 use crate::suite::matrix::{Pair, Suite};
 use crate::validity::gates::was_not_to_be_measured;
@@ -202,7 +202,7 @@ fn rounds_done(suite: &Suite, trials: &Trials<'_>) -> u32 {
 #[must_use]
 pub fn why_not(trial: &Measurement) -> Vec<String> {
     let incomplete = (!trial.complete && !was_not_to_be_measured(trial)).then(|| {
-        let reason = trial.incomplete_reason.as_deref().unwrap_or("no reason was recorded");
+        let reason = (trial.incomplete_reason.as_ref()).map_or("no reason was recorded", Incomplete::as_str);
         format!("incomplete: {reason}")
     });
     incomplete

@@ -5,9 +5,10 @@
 use super::order::shuffled;
 use super::search::{Limits, Next, Outcome, Search};
 use crate::measurement::store::Stored;
-use crate::record::{INTERRUPTED, Measurement};
+use crate::record::{Incomplete, Measurement};
 use crate::recorder::latency::{LatencyHistogram, PARTS};
 use crate::text::{count, percent, time_ns};
+use crate::units::share;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -133,15 +134,25 @@ pub struct Point {
     pub attempt: u32,
 }
 
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Measure {
+        point: Point,
+        /// `bracket`, `bisect`, `confirm`, `curve`, or `again`.
+        stage: &'static str,
+    },
+    /// Nothing is left to measure.
+    End(End),
+}
+
 /// Tries of one run: the first, and one more where it was invalid.
 const ATTEMPTS_MAX: u32 = 2;
 
 impl Sweep {
-    /// The trial that the records ask for next and what for, or how the sweep ended.
-    ///
-    /// # Errors
-    /// None in truth: the end of the sweep, when nothing is left to measure.
-    pub fn next(&self, stored: &[Stored]) -> Result<(Point, &'static str), End> {
+    /// What the records ask for next.
+    #[must_use]
+    pub fn next(&self, stored: &[Stored]) -> Step {
         let runs = runs(stored);
         // An invalid run is tried again before anything follows from it.
         if let Some(last) = runs.iter().rfind(|run| !run.trial.valid && run.attempts < ATTEMPTS_MAX) {
@@ -150,7 +161,7 @@ impl Sweep {
                 run: last.run,
                 attempt: last.attempts + 1,
             };
-            return Ok((point, "again"));
+            return Step::Measure { point, stage: "again" };
         }
         match &self.along {
             Along::Rate { slo, limits } => {
@@ -159,8 +170,11 @@ impl Sweep {
                     search.tell(run.at, broken_why(slo, run.trial).is_none());
                 }
                 match search.next() {
-                    Next::Measure { rate_per_s, stage } => Ok((point(rate_per_s, &runs), stage.as_str())),
-                    Next::Done(outcome) => Err(End::Found(outcome)),
+                    Next::Measure { rate_per_s, stage } => Step::Measure {
+                        point: point(rate_per_s, &runs),
+                        stage: stage.as_str(),
+                    },
+                    Next::Done(outcome) => Step::End(End::Found(outcome)),
                 }
             }
             Along::Clients { counts, repeats } => (1..=*repeats)
@@ -170,8 +184,10 @@ impl Sweep {
                         .map(move |at| (round, at))
                 })
                 .find(|&(round, at)| !runs.iter().any(|run| (run.run, run.at) == (round, at)))
-                .map(|(run, at)| (Point { at, run, attempt: 1 }, "curve"))
-                .ok_or(End::Curve),
+                .map_or(Step::End(End::Curve), |(run, at)| Step::Measure {
+                    point: Point { at, run, attempt: 1 },
+                    stage: "curve",
+                }),
         }
     }
 
@@ -238,7 +254,7 @@ pub struct Run<'a> {
 pub fn runs(stored: &[Stored]) -> Vec<Run<'_>> {
     let mut runs: Vec<Run<'_>> = Vec::new();
     for trial in stored.iter().map(|stored| &stored.measurement) {
-        if trial.incomplete_reason.as_deref() == Some(INTERRUPTED) {
+        if trial.incomplete_reason == Some(Incomplete::Interrupted) {
             continue;
         }
         let Some(place) = &trial.identity.suite else { continue };
@@ -264,28 +280,23 @@ pub fn runs(stored: &[Stored]) -> Vec<Run<'_>> {
     runs
 }
 
-/// Share of the plan that must come back whole: a server that falls behind has not kept up, whatever its percentile.
+/// Share of the plan that must be answered within the measured phase: a server that falls behind has not kept up, whatever its percentile.
 const KEPT_UP: f64 = 0.99;
 
 /// Why the trial broke the limit; none when it kept it.
 #[must_use]
 pub fn broken_why(slo: &Slo, trial: &Measurement) -> Option<String> {
     if !trial.complete {
-        return Some(
-            trial
-                .incomplete_reason
-                .clone()
-                .unwrap_or_else(|| "incomplete".to_string()),
-        );
+        let why = trial.incomplete_reason.as_ref();
+        return Some(why.map_or("incomplete", Incomplete::as_str).to_string());
     }
     let counts = &trial.counts;
     if counts.errors() > 0 {
         return Some(format!("{} messages failed", count(counts.errors())));
     }
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-    let share = counts.ok as f64 / counts.planned.max(1) as f64;
-    if share < KEPT_UP {
-        return Some(format!("only {} of the plan came back", percent(share * 100.0)));
+    let kept = share(trial.served(), counts.planned).unwrap_or(1.0);
+    if kept < KEPT_UP {
+        return Some(format!("only {} of the plan came back in time", percent(kept * 100.0)));
     }
     let histogram = trial.histograms.response.as_deref().map(LatencyHistogram::decode);
     match histogram {

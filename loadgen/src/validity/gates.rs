@@ -3,7 +3,10 @@
 //! Limits and reasons: METHODOLOGY, "When a trial is invalid".
 
 use super::invariants;
-use crate::record::{Arrivals, Counts, GateName, Latency, Measurement, Origin, Reason, SteadyClass};
+use crate::record::{
+    Arrivals, Counts, GateName, Incomplete, Latency, Limiter, Measurement, Origin, Reason, SteadyClass,
+};
+use crate::text::figure;
 use crate::units::percent;
 use crate::workload::pool;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
@@ -25,6 +28,8 @@ const SEND_LAG_SHARE: f64 = 0.10;
 /// Send lags shorter than this take a percentile away but do not make the trial invalid: they are the generator's
 /// ordinary precision beside a fast server.
 const SEND_LAG_NS: u64 = 1_000_000;
+/// Share of an open loop's plan that may remain unserved in the measured phase, in percent.
+const MISSED_PLAN_PERCENT: f64 = 1.0;
 /// Fewest windows, and messages in one on average, of which it is told whether they are Poisson distributed.
 const ARRIVAL_WINDOWS: usize = 20;
 const ARRIVALS_PER_WINDOW: f64 = 5.0;
@@ -60,6 +65,7 @@ pub fn judge(measurement: &Measurement, evidence: &Evidence) -> Vec<Reason> {
     if !measurement.plan.counting {
         load(measurement, &mut gates);
         sending(measurement, &mut gates);
+        keeping(measurement, &mut gates);
         arrivals(measurement, &mut gates);
         constancy(measurement, evidence, &mut gates);
     }
@@ -101,7 +107,7 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
     gates.none_of(GateName::Incomplete, u64::from(!measurement.complete), |_| {
         format!(
             "the trial did not run to its end: {}",
-            measurement.incomplete_reason.as_deref().unwrap_or("unknown")
+            (measurement.incomplete_reason.as_ref()).map_or("unknown", Incomplete::as_str)
         )
     });
     gates.none_of(
@@ -156,6 +162,7 @@ fn errors(counts: &Counts, gates: &mut Gates) {
                 (counts.refused, "refused"),
                 (counts.reset, "reset"),
                 (counts.timeout, "timed out"),
+                (counts.closed, "closed"),
                 (counts.truncated, "truncated"),
             ];
             let kinds: Vec<String> = kinds
@@ -284,6 +291,40 @@ fn sending(measurement: &Measurement, gates: &mut Gates) {
             )
         });
     }
+}
+
+/// Were as many messages served in the measured phase as were planned?
+fn keeping(measurement: &Measurement, gates: &mut Gates) {
+    gates.limit(
+        GateName::MissedPlan,
+        missed_percent(measurement),
+        MISSED_PLAN_PERCENT,
+        |observed| {
+            let throughput = &measurement.throughput;
+            let limit = match measurement.limiter {
+                Limiter::Unknown => "no figure shows what the limit was".to_string(),
+                limiter => format!("the limit was: {limiter}"),
+            };
+            format!(
+                "{} messages/s were served where {} were planned, {observed:.1} % less (limit {MISSED_PLAN_PERCENT} %); {limit}: \
+                 use a lower --rate",
+                figure(throughput.messages_per_s),
+                figure(throughput.planned_per_s.unwrap_or(0.0))
+            )
+        },
+    );
+}
+
+/// How many of the planned messages the server did not come to in the measured phase, in percent, where that is more than
+/// may be. Those that are under way at the end of a phase that is kept are none: rate times service time (Little's law).
+#[must_use]
+pub fn missed_percent(measurement: &Measurement) -> Option<f64> {
+    let planned_per_s = measurement.throughput.planned_per_s?;
+    let planned = measurement.counts.planned;
+    let missed = planned.saturating_sub(measurement.throughput.served?);
+    let service_s = measurement.latency_ns.service.mean.unwrap_or(0.0) / 1e9;
+    let under_way = (planned_per_s * service_s).max(1.0);
+    percent(missed, planned).filter(|&percent| percent > MISSED_PLAN_PERCENT && as_figure(missed) > under_way)
 }
 
 /// Did the messages of a random plan leave at random? Counts of a Poisson process in equal windows have the variance of

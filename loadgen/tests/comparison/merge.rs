@@ -37,7 +37,7 @@ fn seen(generator: u64, clients: u32, messages: &[Message]) -> Measurement {
             recorder.outcomes.failed(Kind::Timeout);
             recorder.windows.error(at_ns);
         } else {
-            recorder.outcomes.ok();
+            recorder.outcomes.ok(false);
             recorder.windows.ok(at_ns, took_ns);
         }
     }
@@ -67,6 +67,7 @@ fn seen(generator: u64, clients: u32, messages: &[Message]) -> Measurement {
         connections: u64::from(clients),
     };
     record.throughput.duration_s = DURATION_S;
+    record.throughput.served = Some(counts.ok);
     #[expect(clippy::cast_precision_loss, reason = "small counts")]
     {
         record.throughput.messages_per_s = counts.ok as f64 / DURATION_S;
@@ -149,6 +150,7 @@ proptest! {
         let texts = shares.iter().map(|_| one.histograms.connect.as_deref().unwrap());
         let connect = loadgen::recorder::latency::LatencyHistogram::merged(texts).unwrap();
         (whole.histograms.connect, whole.latency_ns.connect) = (connect.encode(), connect.summary());
+        whole.latency_ns.connect.max = one.latency_ns.connect.max;
         whole.totals.probe_bytes *= shares.len() as u64;
         prop_assert_eq!(&merged.histograms, &whole.histograms);
         prop_assert_eq!(&merged.latency_ns, &whole.latency_ns);
@@ -426,6 +428,7 @@ fn every_quantity_that_both_records_have_is_merged_unless_its_line_says_that_it_
             record.plan.workload.churn = true;
             record.fairness_jain = Some(1.0);
             record.throughput.duration_s = DURATION_S;
+            record.throughput.served = Some(record.counts.ok);
         })
     };
     let merged = merge(vec![full(1), full(2)], &[]).unwrap();

@@ -283,6 +283,8 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
         },
         throughput: Throughput {
             messages_per_s: rate,
+            served: Some(messages - corrupted),
+            planned_per_s: None,
             connections_per_s: Some(match (workload.is_job(), workload.churn) {
                 (true, _) => rate / 10.0,
                 (_, true) => rate,
@@ -325,7 +327,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             cpu_pressure_percent: Some(1.5),
             foreign_cpu_percent_max: Some(if fault == Fault::ForeignLoad { 14.0 } else { 0.6 }),
         },
-        limiter: "server cpu".into(),
+        limiter: Limiter::ServerCpu,
         server_stats: None,
         first_failures: if corrupted > 0 {
             vec![FirstFailure {

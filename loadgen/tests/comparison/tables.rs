@@ -172,7 +172,7 @@ fn swept() -> (SweepFile, Vec<Stored>) {
             ramp_ms: 0,
             waiting: Waiting::Hybrid,
         });
-        trial.limiter = "connections".into();
+        trial.limiter = loadgen::record::Limiter::Connections;
         trial
     };
     let stored = [1000, 9_876_543].map(|rate| Stored {

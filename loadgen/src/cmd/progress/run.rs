@@ -1,7 +1,7 @@
 //! What goes on during a single run, on stderr: a line that is drawn over on a terminal, a plain line a second elsewhere,
 //! nothing with `--quiet`.
 
-use crate::engine::Progress;
+use crate::engine::{Phase, Progress};
 use crate::notice::notice;
 use crate::text::{count, figure, time_ns};
 use console::Term;
@@ -16,7 +16,7 @@ pub enum Line {
     /// One line that is drawn over.
     Bar(ProgressBar),
     /// Lines for logs: phase of the last one, and when in it the next one is due.
-    Plain(&'static str, Duration),
+    Plain(Option<Phase>, Duration),
     Silent,
 }
 
@@ -27,7 +27,7 @@ impl Line {
             return Self::Silent;
         }
         if !Term::stderr().is_term() || console::is_dumb() {
-            return Self::Plain("", CADENCE);
+            return Self::Plain(None, CADENCE);
         }
         let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr_with_hz(10));
         let style = ProgressStyle::with_template("{bar:12} {msg}").expect("the template is valid");
@@ -47,8 +47,8 @@ impl Line {
                 bar.set_message(text(progress));
             }
             Self::Plain(phase, due) => {
-                if *phase != progress.phase {
-                    (*phase, *due) = (progress.phase, CADENCE);
+                if *phase != Some(progress.phase) {
+                    (*phase, *due) = (Some(progress.phase), CADENCE);
                 }
                 // The looks are 100 ms apart: the end of a phase of whole seconds is worth a line too.
                 if progress.elapsed + CADENCE / 20 >= *due {
@@ -76,7 +76,7 @@ fn text(progress: &Progress) -> String {
         text.push_str(&format!(", {:.1} s left", left_s.max(0.0)));
     }
     match progress.rate_per_s {
-        Some(rate_per_s) if matches!(progress.phase, "warm-up" | "measured") => {
+        Some(rate_per_s) if matches!(progress.phase, Phase::WarmUp | Phase::Measured) => {
             let time = |ns: Option<u64>| ns.map_or_else(|| "n/a".to_string(), time_ns);
             text.push_str(&format!(
                 "  {}/s  p50 {}  p99 {}",
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn a_line_tells_time_rate_percentiles_and_errors() {
         let mut progress = Progress {
-            phase: "measured",
+            phase: Phase::Measured,
             fraction: 0.3,
             ok: 0,
             errors: 2,
@@ -111,7 +111,7 @@ mod tests {
             text(&progress),
             "measured 3.0 s, 7.0 s left  98,123/s  p50 451 us  p99 n/a  errors 2"
         );
-        (progress.phase, progress.fraction) = ("drain", 0.0);
+        (progress.phase, progress.fraction) = (Phase::Drain, 0.0);
         assert_eq!(text(&progress), "drain 3.0 s  50 connected  errors 2");
     }
 }

@@ -194,7 +194,7 @@ impl EventLoop<'_> {
                 self.in_flight -= 1;
                 Some((due, self.clients[slot].since_ns))
             }
-            None if self.command == Command::RunUntil && self.proven == 0 && self.control.sums().2 == 0 => {
+            None if self.command == Command::RunUntil && self.proven == 0 && self.control.sums().proven == 0 => {
                 let by_plan = self.by_plan.as_mut().expect("asked in an open loop only");
                 by_plan.dealer.take(now).map(|due| (Due { could_ns: now, ..due }, now))
             }
@@ -220,7 +220,10 @@ impl EventLoop<'_> {
         {
             self.recorder.spin_ns += now - since_ns;
         }
-        if !is_running || by_plan.free.is_empty() {
+        let &first = by_plan.free.front()?;
+        // What is due must wait for room in the window, and that comes with an event or with the next sweep.
+        let is_window_full = self.clients[first].state == State::Closed && self.unproven >= self.setup.window;
+        if !is_running || is_window_full {
             return None;
         }
         let left_ns = by_plan.dealer.wake_ns()?.saturating_sub(now);

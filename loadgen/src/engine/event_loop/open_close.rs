@@ -32,7 +32,7 @@ impl EventLoop<'_> {
     }
 
     pub(super) fn open(&mut self, slot: usize) {
-        let number = self.setup.first_client + u32::try_from(slot).expect("a slot is below the number of clients");
+        let number = self.setup.number(slot);
         let now = now_ns();
         self.first_connect_ns = self.first_connect_ns.min(now);
         let client = &mut self.clients[slot];
@@ -101,7 +101,7 @@ impl EventLoop<'_> {
 
     /// Sends the one message that proves a connection before the run; it is planned before `from_ns`, so it does not count.
     pub(super) fn greet(&mut self, slot: usize) {
-        let number = self.setup.first_client + u32::try_from(slot).expect("a slot is below the number of clients");
+        let number = self.setup.number(slot);
         let client = &mut self.clients[slot];
         let now = now_ns();
         let message = Sent {
@@ -117,6 +117,7 @@ impl EventLoop<'_> {
 
     /// A connection could not be had: in a closed loop this costs the client its next message.
     pub(super) fn connect_failed(&mut self, slot: usize, errno: Errno) {
+        self.failures += 1;
         let timed_out = errno == Errno::ETIMEDOUT;
         if matches!(
             errno,
@@ -188,8 +189,18 @@ impl EventLoop<'_> {
         match self.clients[slot].state {
             State::Closing => self.closed_by_plan(slot),
             _ if self.clients[slot].connection.in_flight() > 0 => {
-                let offset = self.clients[slot].connection.received_offset();
-                self.fail(slot, Kind::Truncated, offset, "end of stream before the last byte");
+                let connection = &self.clients[slot].connection;
+                let offset = connection.received_offset();
+                if connection.is_within_reply() {
+                    self.fail(slot, Kind::Truncated, offset, "end of stream before the last byte");
+                } else {
+                    self.fail(
+                        slot,
+                        Kind::Closed,
+                        offset,
+                        "end of stream before the first byte of the reply",
+                    );
+                }
             }
             _ => self.idle_connection_ended(slot),
         }

@@ -9,7 +9,9 @@ mod sums;
 use self::facts::Facts;
 use self::spans::Spans;
 use self::sums::Distributions;
-use crate::record::{FirstFailure, GateName, Generator, Measurement, Reason, SCHEMA_VERSION, Throughput};
+use crate::record::{
+    FirstFailure, GateName, Generator, Incomplete, Limiter, Measurement, Reason, SCHEMA_VERSION, Throughput,
+};
 use crate::units::count_f64;
 use std::collections::BTreeSet;
 
@@ -47,7 +49,7 @@ pub fn merge(mut parts: Vec<Part>, lost: &[String]) -> Result<Measurement, Strin
     merged.connections.asked += lost_clients;
     merged.plan.workload.clients += u32::try_from(lost_clients).unwrap_or(u32::MAX);
     if merged.connections.reached < merged.connections.asked {
-        merged.limiter = "connections".to_string();
+        merged.limiter = Limiter::Connections;
     }
     merged.reasons = reasons(&parts, &merged, &spans, lost);
     merged.valid = merged.reasons.is_empty();
@@ -70,7 +72,8 @@ fn added(parts: &[Part], spans: &Spans, histograms: &Distributions) -> Measureme
         environment: facts.environment(),
         complete: records().all(|record| record.complete),
         incomplete_reason: (parts.iter())
-            .find_map(|part| Some(format!("{}: {}", part.name, part.record.incomplete_reason.as_ref()?))),
+            .find_map(|part| Some(format!("{}: {}", part.name, part.record.incomplete_reason.as_ref()?)))
+            .map(Incomplete::from),
         valid: false,
         reasons: Vec::new(),
         notes: notes(parts, facts),
@@ -89,7 +92,7 @@ fn added(parts: &[Part], spans: &Spans, histograms: &Distributions) -> Measureme
         cpu_distance: None, // Several machines have no distance of their own.
         hiccup: histograms.hiccups(parts),
         steady: facts::steady(parts),
-        limiter: same(parts, |record| record.limiter.clone()).unwrap_or_else(|| "unknown".to_string()),
+        limiter: same(parts, |record| record.limiter).unwrap_or_default(),
         server_stats: sums::server_stats(parts, one_server),
         first_failures: first_failures(parts),
         histograms: histograms.encoded(),
@@ -107,6 +110,8 @@ fn throughput(parts: &[Part], whole_s: f64) -> Throughput {
     };
     Throughput {
         messages_per_s: 0.0,
+        served: parts.iter().map(|part| part.record.throughput.served).sum(),
+        planned_per_s: None,
         connections_per_s: None,
         bytes_per_s: 0.0,
         duration_s,

@@ -145,26 +145,30 @@ pub(super) struct Distributions {
 
 impl Distributions {
     pub(super) fn merged(parts: &[Part]) -> Result<Self, String> {
-        let of = |name: &str, text: &dyn Fn(&Histograms) -> Option<&String>| {
-            let mut sum: Option<LatencyHistogram> = None;
-            for part in parts {
-                if let Some(text) = text(&part.record.histograms) {
-                    let histogram =
-                        LatencyHistogram::decode(text).map_err(|error| format!("{}: {name} {error}", part.name))?;
-                    sum.get_or_insert_default().add(&histogram);
+        let of =
+            |name: &str, text: &dyn Fn(&Histograms) -> Option<&String>, max: &dyn Fn(&Measurement) -> Option<u64>| {
+                let mut sum: Option<LatencyHistogram> = None;
+                for part in parts {
+                    if let Some(text) = text(&part.record.histograms) {
+                        let histogram = LatencyHistogram::decode_exact(text, max(&part.record))
+                            .map_err(|error| format!("{}: {name} {error}", part.name))?;
+                        sum.get_or_insert_default().add(&histogram);
+                    }
                 }
-            }
-            Ok::<_, String>(sum)
-        };
+                Ok::<_, String>(sum)
+            };
         let mut clocks = [const { None }; 4];
         for (sum, clock) in clocks.iter_mut().zip(Clock::ALL) {
-            *sum = of(&clock.name().replace('_', " "), &|histograms| {
-                clock.histogram(histograms)
-            })?;
+            *sum = of(
+                &clock.name().replace('_', " "),
+                &|histograms| clock.histogram(histograms),
+                &|record| clock.latency(&record.latency_ns).max,
+            )?;
         }
+        let hiccup_max = |record: &Measurement| record.hiccup.as_ref()?.latency_ns.max;
         Ok(Self {
             clocks,
-            hiccup: of("hiccup", &|histograms| histograms.hiccup.as_ref())?,
+            hiccup: of("hiccup", &|histograms| histograms.hiccup.as_ref(), &hiccup_max)?,
         })
     }
 

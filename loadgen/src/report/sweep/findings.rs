@@ -3,6 +3,7 @@
 use super::{P50, Row, rows};
 use crate::measurement::store::Stored;
 use crate::quantity::MESSAGES_PER_S;
+use crate::record::Limiter;
 use crate::suite::search::{Limits, Next, Outcome, Search};
 use crate::suite::sweep::{Along, Slo, SweepFile, broken_why, runs};
 use crate::text::{count, counted, minutes, time_ns};
@@ -80,16 +81,16 @@ fn rate(row: &Row<'_>) -> f64 {
 }
 
 /// What the runs name most often.
-pub(super) fn limiter(row: &Row<'_>) -> String {
-    let mut named: Vec<(&str, usize)> = Vec::new();
-    for trial in row.runs.iter().map(|run| run.trial) {
-        match named.iter_mut().find(|(name, _)| *name == trial.limiter) {
+pub(super) fn limiter(row: &Row<'_>) -> Limiter {
+    let mut named: Vec<(Limiter, usize)> = Vec::new();
+    for limiter in row.runs.iter().map(|run| run.trial.limiter) {
+        match named.iter_mut().find(|(name, _)| *name == limiter) {
             Some((_, times)) => *times += 1,
-            None => named.push((&trial.limiter, 1)),
+            None => named.push((limiter, 1)),
         }
     }
     let most = named.into_iter().rev().max_by_key(|(_, times)| *times);
-    most.map_or_else(|| "unknown".to_string(), |(name, _)| name.to_string())
+    most.map_or(Limiter::Unknown, |(limiter, _)| limiter)
 }
 
 fn rate_result(slo: &Slo, search: &Search, rows: &[Row<'_>]) -> String {

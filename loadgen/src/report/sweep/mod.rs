@@ -164,7 +164,7 @@ fn columns(file: &SweepFile, rows: &[Row<'_>]) -> Vec<Column> {
             format!("{} of {}", row.kept(slo), row.runs.len())
         }));
     }
-    columns.push(column("limiter".to_string(), &limiter));
+    columns.push(column("limiter".to_string(), &|row| limiter(row).to_string()));
     columns
 }
 

@@ -2,10 +2,11 @@
 
 use super::wrapped;
 use crate::quantity::{self, MESSAGES_PER_S, Place, Quantity, Unit};
-use crate::record::{Container, Generator, Latency, Measurement, Origin};
+use crate::record::{Container, Generator, Incomplete, Latency, Measurement, Origin};
 use crate::text::{
     bytes, count, counted, figure, milliseconds, percent, percentile, time_ns, workload as workload_line,
 };
+use crate::validity::gates;
 use std::fmt::Write as _;
 
 /// It is made without knowing the terminal.
@@ -139,6 +140,12 @@ fn messages(trial: &Measurement) -> String {
     let mut parts: Vec<String> = speeds
         .filter_map(|quantity| Some(format!("{}{}", quantity.print(quantity.of(trial)?), suffix(quantity))))
         .collect();
+    if let (Some(planned_per_s), Some(rate)) = (trial.throughput.planned_per_s, parts.first_mut())
+        && gates::missed_percent(trial).is_some()
+    {
+        // `8,800/s of 30,000/s planned`.
+        let _ = write!(rate, " of {}/s planned", MESSAGES_PER_S.print(planned_per_s));
+    }
     parts.push(format!("errors {}", errors(trial)));
     parts.push(format!(
         "clients {} of {}",
@@ -170,6 +177,7 @@ fn errors(trial: &Measurement) -> String {
         ("refused", counts.refused),
         ("reset", counts.reset),
         ("timeout", counts.timeout),
+        ("closed", counts.closed),
         ("truncated", counts.truncated),
         ("corrupted", counts.corrupted),
     ]
@@ -349,7 +357,7 @@ fn verdict(trial: &Measurement) -> String {
         .filter(|reason| trial.complete || reason.gate != "incomplete");
     let mut reasons: Vec<String> = gates.map(|reason| reason.text.clone()).collect();
     if !trial.complete {
-        let reason = trial.incomplete_reason.as_deref().unwrap_or("no reason was recorded");
+        let reason = (trial.incomplete_reason.as_ref()).map_or("no reason was recorded", Incomplete::as_str);
         reasons.insert(0, format!("the run did not end: {reason}"));
     }
     if reasons.is_empty() && trial.valid {

@@ -1,0 +1,179 @@
+//! Starts the worker threads, has the conductor lead them, and puts their records together.
+
+use super::clock::now_ns;
+use super::conductor::{Conducted, Conductor, MeasuredPhase};
+use super::control::{Command, Control};
+use super::event_loop::Setup;
+use super::socket::SocketMaker;
+use super::worker::{self, Ended, Report};
+use super::{Observer, Recorded, WINDOW, as_ns};
+use crate::failure::Failure;
+use crate::record::Plan;
+use crate::recorder::Recorder;
+use crate::recorder::trace::Trace;
+use crate::workload::payload::Payload;
+use crate::workload::schedule::Schedule;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Duration;
+
+/// Windows for which memory is taken in advance; what comes later is counted in the last one.
+const MOST_WINDOWS: usize = 36_000;
+
+/// What all workers have in common.
+struct Crew<'a> {
+    plan: &'a Plan,
+    control: &'a Control,
+    payload: &'a Payload,
+    sockets: SocketMaker,
+    threads: u32,
+    /// When the run began.
+    begun_ns: u64,
+    /// Messages that each worker traces.
+    traced: usize,
+}
+
+/// Runs the plan's workload against the address; each worker traces so many messages.
+///
+/// # Errors
+/// When a worker cannot be set up or its event loop fails.
+pub(super) fn run(
+    plan: &Plan,
+    address: SocketAddr,
+    observer: &mut dyn Observer,
+    traced: usize,
+) -> Result<Recorded, Failure> {
+    let cpus = &plan.placement.loadgen_cpus;
+    if !cpus.is_empty() {
+        // The conductor too: its looks must not cost the server.
+        worker::pin(cpus).map_err(|error| Failure::fault(format!("pinning to CPUs {cpus:?}: {error}")))?;
+    }
+    let threads = plan.threads.min(plan.workload.clients).max(1);
+    let control = Control::new(threads as usize).map_err(|error| Failure::fault(format!("eventfd: {error}")))?;
+    let crew = Crew {
+        plan,
+        control: &control,
+        payload: &Payload::new(plan.seed),
+        sockets: SocketMaker::new(address, plan.source_addresses.clone()),
+        threads,
+        begun_ns: now_ns(),
+        traced,
+    };
+    let (sender, reports) = channel();
+    thread::scope(|scope| {
+        let workers: Vec<_> = shares(plan.workload.clients, threads)
+            .enumerate()
+            .map(|(worker, share)| crew.start(scope, worker, share, sender.clone()))
+            .collect();
+        // When all workers have ended, so have the reports.
+        drop(sender);
+        let conducted = Conductor::new(plan, &control, reports, workers.len(), observer).conduct();
+        control.give(Command::Exit);
+        let ended: Vec<Ended> = workers
+            .into_iter()
+            .filter_map(|worker| worker.join().ok().flatten())
+            .collect();
+        crew.recorded(conducted?, ended)
+    })
+}
+
+impl<'a> Crew<'a> {
+    /// Starts a worker for its share: first client and number of clients.
+    fn start<'scope>(
+        &self,
+        scope: &'scope Scope<'scope, 'a>,
+        worker: usize,
+        (first_client, clients): (u32, u32),
+        reports: Sender<Report>,
+    ) -> ScopedJoinHandle<'scope, Option<Ended>>
+    where
+        'a: 'scope,
+    {
+        let setup = Setup {
+            plan: self.plan,
+            payload: self.payload,
+            sockets: self.sockets.clone(),
+            first_client,
+            clients,
+            window: (self.plan.connect_window / self.threads).max(1) as usize,
+        };
+        let mut recorder = Recorder::new(
+            clients as usize,
+            as_ns(WINDOW),
+            windows_of(self.plan),
+            self.plan.timeout_ms * 1_000_000,
+            self.plan.workload.open_loop().is_some(),
+        );
+        recorder.trace = Trace::of(self.traced);
+        let cpus = &self.plan.placement.loadgen_cpus;
+        let cpu = (!cpus.is_empty()).then(|| cpus[worker % cpus.len()]);
+        let (control, begun_ns) = (self.control, self.begun_ns);
+        scope.spawn(move || worker::run(setup, control, worker, recorder, begun_ns, cpu, &reports))
+    }
+
+    /// All that was recorded, by the conductor and by the workers.
+    fn recorded(&self, conducted: Conducted, ended: Vec<Ended>) -> Result<Recorded, Failure> {
+        let all_ended = ended.len() == self.threads as usize;
+        let spinning = ended
+            .iter()
+            .map(|worker| (worker.thread, Duration::from_nanos(worker.recorder.spin_ns)))
+            .collect();
+        let mut ended = ended.into_iter();
+        let Some(first) = ended.next().filter(|_| all_ended) else {
+            return Err(Failure::fault("a worker thread ended before its time"));
+        };
+        let mut recorded = Recorded {
+            recorder: first.recorder,
+            job_runs: conducted.job_runs,
+            connect_phase: conducted.connect_phase,
+            measured: conducted.phase.map_or(Duration::ZERO, MeasuredPhase::length),
+            measured_from: conducted.measured_from,
+            spinning,
+            stopped: conducted.stopped,
+            unclean_closes: first.unclean_closes,
+            surplus_bytes: first.surplus_bytes,
+            local_failures: first.local_failures,
+        };
+        for worker in ended {
+            recorded.recorder.add(&worker.recorder);
+            recorded.unclean_closes += worker.unclean_closes;
+            recorded.surplus_bytes += worker.surplus_bytes;
+            recorded.local_failures += worker.local_failures;
+        }
+        if let Some(phase) = conducted.phase {
+            recorded.recorder.outcomes.dropped(self.never_sent(phase));
+        }
+        Ok(recorded)
+    }
+
+    /// Messages of an open loop that were planned in the measured phase and that nobody has taken.
+    fn never_sent(&self, phase: MeasuredPhase) -> u64 {
+        let Some(open) = self.plan.workload.open_loop() else {
+            return 0;
+        };
+        let mut rest = Schedule::new(open, self.plan.seed);
+        rest.advance_to(self.control.plan.next());
+        let before = |time_ns: u64| rest.count_before(time_ns.saturating_sub(self.control.plan_start_ns()));
+        before(phase.ended_ns).saturating_sub(before(phase.from_ns))
+    }
+}
+
+/// Deals clients to threads: first client and number of clients of each.
+fn shares(clients: u32, threads: u32) -> impl Iterator<Item = (u32, u32)> {
+    (0..threads).scan(0, move |first, thread| {
+        let share = clients / threads + u32::from(thread < clients % threads);
+        let from = *first;
+        *first += share;
+        Some((from, share))
+    })
+}
+
+/// A job's runs overlap in their times: it has one window for all.
+fn windows_of(plan: &Plan) -> usize {
+    let windows = plan
+        .workload
+        .duration()
+        .map_or(1, |duration| duration.as_nanos().div_ceil(WINDOW.as_nanos()));
+    usize::try_from(windows).unwrap_or(MOST_WINDOWS).clamp(1, MOST_WINDOWS)
+}

@@ -60,8 +60,13 @@ fn place(file: &SuiteFile, results: &Results) -> String {
         ),
         _ => String::new(),
     };
+    let network = match tally.in_private_network {
+        0 => "the host's network",
+        all if all == tally.run => "private networks",
+        _ => "private networks and the host's",
+    };
     format!(
-        "{}{distance}: {} in {}, {}; capacity stands in {}, rates in {}, percentiles in {}.",
+        "{}, {network}{distance}: {} in {}, {}; capacity stands in {}, rates in {}, percentiles in {}.",
         file.label,
         counted(u64::from(results.rounds_done), "round", "rounds"),
         minutes(Duration::from_millis(file.spent_ms)),

@@ -9,7 +9,7 @@ use super::letters::letters;
 use super::matrix::{Pair, Suite};
 use super::results::{pair_of, round_of};
 use crate::measurement::store::Stored;
-use crate::record::{Figure, Measurement, SCHEMA_VERSION, Workload};
+use crate::record::{Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
 use crate::units::count_f64;
 use crate::validity::gates::was_not_to_be_measured;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ pub struct Tally {
     pub capacity_stands: usize,
     pub rates_stand: usize,
     pub percentiles_stand: usize,
+    /// Trials that had a network of their own.
+    #[serde(default)]
+    pub in_private_network: usize,
     /// Trials in which a cache line took longer than [`Tally::near_limit_ns`]; their figures enter no claim.
     pub far: usize,
     /// None where no distance was measured: then all count as near.
@@ -229,6 +232,11 @@ impl Nearness {
     }
 }
 
+fn is_private(trial: &Measurement) -> bool {
+    let network = trial.environment.network.as_ref();
+    network.is_some_and(|network| network.kind == NetworkKind::Private)
+}
+
 /// The distance of the trial's CPUs, in nanoseconds, where it was measured.
 fn distance_ns(trial: &Measurement) -> Option<f64> {
     trial.cpu_distance.as_ref()?.ns()
@@ -272,6 +280,7 @@ impl<'a> Trials<'a> {
             capacity_stands: standing(Figure::Capacity),
             rates_stand: standing(Figure::Rates),
             percentiles_stand: standing(Figure::Percentiles),
+            in_private_network: all().filter(|trial| is_private(trial)).count(),
             far: all().filter(|trial| !self.nearness.is_near(trial)).count(),
             near_limit_ns: self.nearness.limit_ns,
             distance_ns: distances().reduce(f64::min).zip(distances().reduce(f64::max)),

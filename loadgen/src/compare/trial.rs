@@ -61,18 +61,17 @@ fn network_of(plan: &Plan, context: &Context<'_>) -> Result<NetworkPlace, Failur
         kind: NetworkKind::Host,
         note: note.map(str::to_owned),
     };
-    let is_up = || subject::running().any(|row| row.name == plan.target);
-    let starts = catalog::find(&plan.target).is_some()
-        && match plan.start {
-            Start::Always => true,
-            Start::Never => false,
-            Start::Auto => !is_up(),
-        };
+    let starts = catalog::find(&plan.target).is_some_and(|row| match plan.start {
+        Start::Always => true,
+        Start::Never => false,
+        // Whoever holds the port is attached to, or named as what it is not.
+        Start::Auto => !subject::is_held(row),
+    });
     match (plan.network, starts, context.no_private_network) {
         (NetworkChoice::Host, ..) | (NetworkChoice::Auto, false, _) => Ok(host(None)),
         (NetworkChoice::Auto, true, Some(why)) => Ok(host(Some(why))),
         (NetworkChoice::Private, false, _) => Err(Failure::usage(format!(
-            "--network private is for servers that loadgen starts, and {} runs already: use --start always, or --network host",
+            "--network private is for servers that loadgen starts, which {} is not: use --start always, or --network host",
             plan.target
         ))),
         (NetworkChoice::Private, true, Some(why)) => Err(Failure::usage(format!("--network private: {why}"))),

@@ -158,6 +158,12 @@ pub fn running() -> impl Iterator<Item = &'static catalog::Target> {
     })
 }
 
+/// Whether anybody, the target or not, is where the target is to be found.
+#[must_use]
+pub fn is_held(row: &'static catalog::Target) -> bool {
+    !matches!(holder_of(row).1, Holder::Nobody)
+}
+
 /// Who answers at an address.
 enum Holder {
     Nobody,

@@ -592,8 +592,8 @@ fn lost_segments_are_retransmits() {
     match in_namespace(&mut Command::new("true")) {
         Ok(output) if output.status.success() => {
             eprintln!("by dropping every 200th segment in a network namespace");
-            // A server that loadgen starts is in its namespace.
-            let line = "-T thread -c 20 -w 0 -d 2s --start always --pin off --timeout 20s --connect-timeout 20s";
+            // A server that loadgen starts is in loadgen's namespace, as long as it gets none of its own.
+            let line = "-T thread -c 20 -w 0 -d 2s --start always --network host --pin off --timeout 20s --connect-timeout 20s";
             let output = in_namespace(&mut loadgen(line)).unwrap();
             let trial = record_of(&output);
             assert_has(&trial, "retransmits");

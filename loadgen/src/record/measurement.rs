@@ -660,8 +660,8 @@ pub struct Network {
     pub timeouts: u64,
     /// Segments dropped because a socket's backlog was full (`TCPBacklogDrop`).
     pub backlog_drops: u64,
-    /// Of the segments sent again: probes for the loss of a last segment (`TCPLossProbes`), sent when an acknowledgement is
-    /// late, as on a busy machine. They are no loss.
+    /// Of the segments sent again: probes for the loss of a last segment that repaired nothing (`TCPLossProbes` less
+    /// `TCPLossProbeRecovery`), sent when an acknowledgement is late, as on a busy machine. They are no loss.
     #[serde(default)]
     pub tail_loss_probes: u64,
     /// Retransmissions that the kernel took back since the original had arrived (`TCPFullUndo`, `TCPPartialUndo`,

@@ -84,8 +84,11 @@ pub fn parse(netstat: &str, snmp: &str) -> Option<Network> {
         retransmits: counter(snmp, "Tcp:", "RetransSegs")?,
         timeouts: extended("TCPTimeouts")?,
         backlog_drops: extended("TCPBacklogDrop")?,
-        // Kernels without them have nothing to leave out.
-        tail_loss_probes: extended("TCPLossProbes").unwrap_or(0),
+        // Kernels without them have nothing to leave out. A probe that repaired a loss is one: with small messages every loss is
+        // at the tail, and nothing but a probe repairs it.
+        tail_loss_probes: extended("TCPLossProbes")
+            .unwrap_or(0)
+            .saturating_sub(extended("TCPLossProbeRecovery").unwrap_or(0)),
         undone_retransmits: UNDONE.iter().filter_map(|name| extended(name)).sum(),
         syn_retransmits: extended("TCPSynRetrans").unwrap_or(0),
     })
@@ -123,6 +126,14 @@ mod tests {
             "{cause}"
         );
         assert_eq!(tracking(262_150).room(), 0, "the kernel may go beyond it for a moment");
+    }
+
+    #[test]
+    fn a_probe_that_repaired_a_loss_is_a_retransmission() {
+        let netstat = "TcpExt: ListenOverflows ListenDrops TCPTimeouts TCPBacklogDrop TCPLossProbes TCPLossProbeRecovery\n\
+                       TcpExt: 0 0 2 0 366 196\n";
+        let read = parse(netstat, "Tcp: RetransSegs\nTcp: 368\n").unwrap();
+        assert_eq!((read.retransmits, read.tail_loss_probes), (368, 170));
     }
 
     #[test]

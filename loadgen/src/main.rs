@@ -28,7 +28,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Option<Exit>, Failure> {
-    let command: Vec<String> = std::env::args().collect();
+    let command: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     match cli.verb {
         None => {
             let no_private_network = no_private_network(cli.run.start != Start::Never);

@@ -307,13 +307,64 @@ fn a_port_held_by_something_else_is_refused_by_name() {
 }
 
 #[test]
-fn a_full_disk_exits_with_6_and_the_summary_is_still_told() {
-    // /dev/full takes nothing, and a folder cannot be made below it either.
-    let ran = output(&format!(
-        "--target {} -c 2 -m 5 --output /dev/full/record.json",
-        good_server()
-    ));
+fn a_record_that_cannot_be_written_is_printed_and_exits_with_6() {
+    // /dev/full can be opened, and takes nothing.
+    let ran = output(&format!("--target {} -c 2 -m 5 --output /dev/full", good_server()));
     assert_eq!(code(&ran), 6, "{ran:?}");
+    let record: Measurement = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(record.counts.ok, 10);
+}
+
+#[test]
+fn a_dash_sends_the_record_to_stdout_and_the_summary_to_stderr() {
+    let ran = output(&format!("--target {} -c 2 -m 5 --quiet -o -", good_server()));
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    let record: Measurement = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(record.counts.ok, 10);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("verdict"), "{ran:?}");
+}
+
+#[test]
+fn a_link_stays_a_link_a_suffix_says_the_format_and_a_folder_is_refused_before_measuring() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("result.csv"), folder.path().join("link.csv"));
+    std::fs::write(&file, "x".repeat(100_000)).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let ran = output(&format!("--target {} -c 2 -m 5 -o {}", good_server(), link.display()));
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    assert!(link.is_symlink());
+    assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 2);
+    let ran = output(&format!("--target 127.0.0.1:1 -o {}", folder.path().display()));
+    assert_eq!(code(&ran), 6, "{ran:?}");
+}
+
+#[test]
+fn a_fifo_is_written_to_its_reader_and_refused_without_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let line = format!("--target {} -c 2 -m 5 -o {}", good_server(), fifo.display());
+    assert_eq!(code(&output(&line)), 6);
+    let reader = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let mut child = loadgen(&line)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut records = serde_json::Deserializer::from_reader(reader).into_iter::<Measurement>();
+    assert_eq!(records.next().unwrap().unwrap().counts.ok, 10);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_name_that_is_no_text_is_a_name_like_any_other() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.json"));
+    let mut command = loadgen(&format!("--target {} -c 2 -m 5 -o", good_server()));
+    let ran = command.arg(&file).output().unwrap();
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    assert_eq!(record(&file).counts.ok, 10);
 }
 
 #[test]

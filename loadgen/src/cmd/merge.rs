@@ -4,7 +4,7 @@ use crate::cmd::arguments::{OutputFormat, histogram_file};
 use crate::cmd::run;
 use crate::failure::{Exit, Failure};
 use crate::measurement::merge::{self, Part};
-use crate::measurement::store::{read_record, write_atomically};
+use crate::measurement::store::read_record;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ pub struct MergeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub expect: Option<u32>,
 
-    /// Write the merged record (JSON, or what --output-format says) to this file
+    /// Write the merged record (JSON; CSV or text by the suffix .csv or .txt) to this file, - for stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -47,17 +47,11 @@ pub struct MergeArgs {
 pub fn run(args: &MergeArgs) -> Result<Option<Exit>, Failure> {
     let (parts, lost) = gather(args)?;
     let merged = merge::merge(parts, &lost).map_err(|text| Failure::usage(format!("merge: {text}")))?;
-    if let Some(path) = &args.histogram {
-        run::save_histogram(path, &merged)?;
-    }
-    if let Some(path) = &args.output {
-        let format = args.output_format.unwrap_or(OutputFormat::Json);
-        write_atomically(path, &run::render(format, &merged, args.latency))?;
-    }
-    match args.output_format {
-        Some(format) if args.output.is_none() => run::print(&run::render(format, &merged, args.latency))?,
-        _ => run::print(&run::text(&merged, args.latency))?,
-    }
+    let output = run::prepare("--output", args.output.as_deref())?;
+    let histogram = run::prepare("--histogram", args.histogram.as_deref())?;
+    let format = run::format_of(args.output_format, args.output.as_deref());
+    let told = run::tell(output, format, args.latency, &merged);
+    told.and(run::save_histogram(histogram, args.histogram.as_deref(), &merged))?;
     Ok(run::exit_code(args.require_valid, &merged))
 }
 

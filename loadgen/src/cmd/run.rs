@@ -5,13 +5,16 @@ use crate::cmd::arguments::{OutputFormat, RunArgs};
 use crate::compare::trial::{self, Context};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
+use crate::measurement::destination::Destination;
 use crate::measurement::store;
+use crate::notice::notice;
 use crate::record::Machine;
 use crate::record::Plan;
 use crate::record::{Incomplete, Measurement};
 use crate::report::{self, hdr};
 use crate::subject;
 use crate::validity::invariants;
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -36,11 +39,8 @@ pub fn run(
         return Ok(None);
     }
     check_start(&plan, SystemTime::now())?;
-    for (flag, path) in [("--output", &args.output), ("--histogram", &args.histogram)] {
-        let Some(path) = path else { continue };
-        store::probe(folder_of(path), BYTES_OF_A_RECORD)
-            .map_err(|failure| Failure::unwritable(format!("{flag} {}: {}", path.display(), failure.text)))?;
-    }
+    let output = prepare("--output", args.output.as_deref())?;
+    let histogram = prepare("--histogram", args.histogram.as_deref())?;
     if echo_contract::catalog::find(&plan.target).is_some() && plan.start != crate::record::Start::Never {
         subject::server_directory(args.machine.no_build)?;
     }
@@ -57,24 +57,10 @@ pub fn run(
     let mut line = progress::run::Line::new(args.quiet);
     let measurement = trial::run(&plan, &context, &mut |progress| line.show(&progress))?;
     line.clear();
-    let printed = show(args, &measurement);
-    let saved = args
-        .output
-        .as_deref()
-        .map_or(Ok(()), |path| save(args, path, &measurement));
-    let saved = saved.and(
-        args.histogram
-            .as_deref()
-            .map_or(Ok(()), |path| save_histogram(path, &measurement)),
-    );
-    if let Err(unwritable) = saved {
-        if args.output_format.is_some() {
-            // The file was to hold the results: they must not be lost with it.
-            print(&report::terminal::summary(&measurement))?;
-        }
-        return Err(unwritable);
-    }
-    printed?;
+    let format = format_of(args.output_format, args.output.as_deref());
+    let saved = tell(output, format, args.latency, &measurement);
+    let saved = saved.and(save_histogram(histogram, args.histogram.as_deref(), &measurement));
+    saved?;
     Ok(exit_code(args.require_valid, &measurement))
 }
 
@@ -141,29 +127,61 @@ pub(super) fn exit_code(require_valid: bool, measurement: &Measurement) -> Optio
     }
 }
 
-/// Text to stdout, unless another format goes there.
-fn show(args: &RunArgs, measurement: &Measurement) -> Result<(), Failure> {
-    match args.output_format {
-        Some(format) if args.output.is_none() => print(&render(format, measurement, args.latency)),
-        _ => print(&text(measurement, args.latency)),
+/// Finds out whether the place that a flag names can be written.
+pub(super) fn prepare(flag: &str, path: Option<&Path>) -> Result<Option<Destination>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let prepared = Destination::prepare(path, BYTES_OF_A_RECORD);
+    prepared
+        .map(Some)
+        .map_err(|failure| Failure::unwritable(format!("{flag} {}: {}", path.display(), failure.text)))
+}
+
+/// What was asked for, else what the file's name says: `.csv` and `.txt`, JSON by any other name, text without a file.
+pub(super) fn format_of(asked: Option<OutputFormat>, path: Option<&Path>) -> OutputFormat {
+    asked.unwrap_or_else(|| match path.map(|path| path.extension().and_then(OsStr::to_str)) {
+        Some(Some("csv")) => OutputFormat::Csv,
+        None | Some(Some("txt")) => OutputFormat::Text,
+        Some(_) => OutputFormat::Json,
+    })
+}
+
+/// The record goes where it was asked for, the summary to stdout, or to stderr where the record is on stdout. A record
+/// that cannot be written after all is printed: it must not be lost.
+pub(super) fn tell(
+    output: Option<Destination>,
+    format: OutputFormat,
+    spectrum: bool,
+    measurement: &Measurement,
+) -> Result<(), Failure> {
+    let record = render(format, measurement, spectrum);
+    let Some(output) = output else {
+        return print(&record);
+    };
+    if output.is_stdout() {
+        notice(text(measurement, spectrum).trim_end());
+        return output.write(&record);
+    }
+    match output.write(&record) {
+        Ok(()) => print(&text(measurement, spectrum)),
+        Err(unwritable) => {
+            notice(text(measurement, spectrum).trim_end());
+            print(&record)?;
+            Err(unwritable)
+        }
     }
 }
 
-fn save(args: &RunArgs, path: &Path, measurement: &Measurement) -> Result<(), Failure> {
-    store::write_atomically(
-        path,
-        &render(
-            args.output_format.unwrap_or(OutputFormat::Json),
-            measurement,
-            args.latency,
-        ),
-    )
-}
-
 /// Writes the histograms in the format of the file's name.
-pub(super) fn save_histogram(path: &Path, measurement: &Measurement) -> Result<(), Failure> {
+pub(super) fn save_histogram(
+    to: Option<Destination>,
+    path: Option<&Path>,
+    measurement: &Measurement,
+) -> Result<(), Failure> {
+    let Some((to, path)) = to.zip(path) else {
+        return Ok(());
+    };
     let format = hdr::Format::of(path).expect("the command line was checked");
-    store::write_atomically(path, &hdr::text(format, measurement).map_err(Failure::fault)?)
+    to.write(&hdr::text(format, measurement).map_err(Failure::fault)?)
 }
 
 /// The summary, with the whole spectrum of latencies where it is asked for.
@@ -182,13 +200,6 @@ pub(super) fn render(format: OutputFormat, measurement: &Measurement, spectrum: 
         OutputFormat::Json => report::json::record(measurement),
         OutputFormat::Csv => report::csv::record(measurement),
     }
-}
-
-/// Where a file will be.
-fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 /// Prints to stdout. A reader that has gone (`| head`) is a quiet end, not a failure.

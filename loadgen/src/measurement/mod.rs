@@ -1,4 +1,5 @@
 //! The versioned record of a trial, where records are kept, and how those of several generators add up.
 
+pub mod destination;
 pub mod merge;
 pub mod store;

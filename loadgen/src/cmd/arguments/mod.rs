@@ -124,7 +124,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub allow_public: bool,
 
-    /// Write the record (JSON, or what --output-format says) to this file
+    /// Write the record (JSON; CSV or text by the suffix .csv or .txt) to this file, - for stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
@@ -389,7 +389,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    if text.parse::<f64>().is_ok() {
+    if text.parse::<f64>().is_ok() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(format!("'{text}' has no unit: write {text}s or {text}ms"));
     }
     let duration =
@@ -510,7 +510,12 @@ mod tests {
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert!(duration("10").unwrap_err().contains("write 10s"));
         assert!(
-            ["", "s", "-1s", "10 parsecs", "25h", "1us"]
+            ["inf", "-1"]
+                .iter()
+                .all(|text| !duration(text).unwrap_err().contains("no unit"))
+        );
+        assert!(
+            ["", "s", "-1s", "-1", "inf", "10 parsecs", "25h", "1us"]
                 .into_iter()
                 .all(|text| duration(text).is_err())
         );

@@ -240,8 +240,9 @@ fn an_interrupted_run_writes_its_report_and_exits_with_130() {
     let line = format!("--target {address} -c 5 -d 60s -w 0 --output {}", file.display());
     let mut child = spawn_and_wait_for_load(&line, || READS.load(std::sync::atomic::Ordering::Relaxed) > 500);
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let code = child.wait().unwrap().code();
     let record = record(&file);
+    assert_eq!(code, Some(130), "{:?}", record.reasons);
     assert_eq!(record.incomplete_reason, Some(Incomplete::Interrupted));
     assert!(record.counts.ok > 0 && record.counts.errors() == 0);
     assert_eq!(record.counts.in_flight_at_stop, 0);

@@ -7,6 +7,8 @@ use crate::record::{GateName, Measurement, Reason};
 pub const GATE: GateName = GateName::Conservation;
 /// How far the two sides of Little's law may part, as a share.
 const LITTLE_SHARE: f64 = 0.01;
+/// And how far in any case: a thread that loses its CPU between the clock readings of both sides parts them by as long.
+const LITTLE_PARTED_S: f64 = 0.1;
 /// Messages from which on Little's law is assessed: what is under way at both ends of the phase must not matter.
 const LITTLE_MESSAGES: u64 = 10_000;
 
@@ -122,7 +124,9 @@ fn little(measurement: &Measurement) -> Option<Reason> {
     let law = measurement
         .littles_law
         .filter(|_| measurement.counts.ok >= LITTLE_MESSAGES)?;
-    (law.rel_error > LITTLE_SHARE).then(|| Reason {
+    // Time under way, summed over all messages, by which both sides part.
+    let parted_s = (law.in_flight_mean - law.rate_times_latency).abs() * measurement.throughput.duration_s;
+    (law.rel_error > LITTLE_SHARE && parted_s > LITTLE_PARTED_S).then(|| Reason {
         limit: LITTLE_SHARE,
         ..reason(
             law.rel_error,

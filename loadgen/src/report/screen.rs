@@ -26,8 +26,9 @@ pub fn screen(file: &SuiteFile, results: &Results, width: u16) -> String {
         text.push_str(&wrapped(&format!("- {sentence}"), 0, 2, width));
     }
     text.push('\n');
+    let labels = labels(file, results);
     for sheet in sheets(file, findings) {
-        text.push_str(&drawn(file, &sheet, width));
+        text.push_str(&drawn(file, &labels, &sheet, width));
         text.push_str(
             "
 
@@ -191,8 +192,18 @@ pub fn overview(file: &SuiteFile, results: &Results, workload: &str, width: u16)
     fitted(names, vec![group], width).join("\n\n")
 }
 
+/// The targets as rows name them: one in a container says so.
+fn labels(file: &SuiteFile, results: &Results) -> Vec<String> {
+    let label = |name: &String| {
+        let in_container = format!("{name} (container)");
+        let is_so = results.rows.iter().any(|row| row.target == in_container);
+        if is_so { in_container } else { name.clone() }
+    };
+    file.suite.targets.iter().map(label).collect()
+}
+
 /// For a terminal.
-fn drawn(file: &SuiteFile, sheet: &Sheet<'_>, width: u16) -> String {
+fn drawn(file: &SuiteFile, labels: &[String], sheet: &Sheet<'_>, width: u16) -> String {
     let names = &file.suite.targets;
     let columns = sheet.columns.iter().map(|(heading, table)| Column {
         heading: heading.clone(),
@@ -202,7 +213,11 @@ fn drawn(file: &SuiteFile, sheet: &Sheet<'_>, width: u16) -> String {
         name: sheet.name.clone(),
         columns: columns.collect(),
     };
-    format!("{}\n  {}", fitted(names, vec![group], width).join("\n\n"), sheet.legend)
+    format!(
+        "{}\n  {}",
+        fitted(labels, vec![group], width).join("\n\n"),
+        sheet.legend
+    )
 }
 
 /// Title and table of each sheet in Markdown.

@@ -335,7 +335,10 @@ impl<'a> Trials<'a> {
             .map(|place| (place, String::new()));
         let target = |(place, letters): (usize, String)| Target {
             target: rows[place].label(),
-            level: fit.level(place).map(|level| level.figure),
+            level: fit
+                .level(place)
+                .map(|level| level.figure)
+                .or_else(|| mean(&cells[place])),
             letters,
             rounds: cells[place].len(),
             residual_deviation: fit.level(place).map(|level| level.residual_deviation),
@@ -361,6 +364,12 @@ impl<'a> Trials<'a> {
             pairs,
         }
     }
+}
+
+/// Geometric mean: the level where there are too few rounds for a fit.
+fn mean(cells: &[Cell]) -> Option<f64> {
+    let logs: f64 = cells.iter().map(|cell| cell.figure.ln()).sum();
+    (!cells.is_empty()).then(|| (logs / count_f64(cells.len() as u64)).exp())
 }
 
 /// The targets that have a level, best first.

@@ -33,7 +33,8 @@ fn run(cli: Cli) -> Result<Option<Exit>, Failure> {
         .collect();
     match cli.verb {
         None => {
-            let no_private_network = no_private_network(cli.run.start != Start::Never);
+            let starts = cli.run.start != Start::Never && cli.run.machine.network != NetworkChoice::Host;
+            let no_private_network = no_private_network(starts);
             let machine = machine()?;
             cmd::run::run(
                 &cli.run,

@@ -101,7 +101,11 @@ fn an_attached_server_that_shares_its_cgroup_is_read_from_proc() {
     assert!(hold.memory_kernel_bytes.is_some_and(|bytes| bytes > 0), "{hold:?}");
     assert!(hold.threads.is_some_and(|threads| threads >= 2), "{hold:?}");
     assert!(hold.context_switches.is_some(), "{hold:?}");
-    assert!(sampler.cpu().unwrap().total_ns >= before.total_ns);
+    // The server is this process, and a child of another test that ends takes its time along until it is reaped.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while sampler.cpu().unwrap().total_ns < before.total_ns {
+        assert!(Instant::now() < deadline, "its CPU time went back");
+    }
     assert!(sampler.own_cpu_s() > 0.0);
 }
 

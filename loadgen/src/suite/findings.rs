@@ -177,17 +177,6 @@ impl Findings {
         let mut tables = self.tables.iter();
         tables.find(|table| table.workload == workload && table.quantity == quantity)
     }
-
-    /// Widest interval of any pair, as a share: 0.03 reaches from 1 / 1.03 to 1.03 times the ratio. None while some pair has
-    /// none. For `--precision`, which never looks at what is claimed.
-    #[must_use]
-    pub fn widest_capacity(&self) -> Option<f64> {
-        let pairs = self.tables.iter().filter(|table| table.quantity == Judged::Capacity);
-        pairs
-            .flat_map(|table| &table.pairs)
-            .map(|pair| (pair.comparison.high / pair.comparison.ratio) - 1.0)
-            .reduce(f64::max)
-    }
 }
 
 impl Table {
@@ -389,13 +378,6 @@ fn pairs_of(order: &[usize], compare: &dyn Fn(usize, usize) -> Option<Pairing>) 
         after(place).filter_map(|right| compare(*left, *right)).collect()
     };
     order.iter().enumerate().flat_map(of).collect()
-}
-
-/// Whether a claim of one comparison holds in another: the same sign, and intervals that overlap.
-#[must_use]
-pub fn holds(claim: &Comparison, again: &Comparison) -> bool {
-    let same_sign = (claim.ratio > 1.0) == (again.ratio > 1.0);
-    same_sign && claim.low <= again.high && again.low <= claim.high
 }
 
 /// Whether a table can claim anything yet.

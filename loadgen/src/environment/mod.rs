@@ -1,125 +1,18 @@
 //! The machine and its settings, captured once per run: what cannot be read is null, never a guess.
 
+mod machine;
 pub mod network;
+mod settings;
 
-use crate::record::Environment;
-use crate::record::{Machine, NetworkKind};
+pub use machine::{Core, machine, physical_cores, usable_cpus};
+
+use crate::record::{Environment, NetworkKind};
 use crate::sampler::{cgroup, process};
-use nix::sched::{CpuSet, sched_getaffinity};
+use machine::{cpu_list, online_cpus};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
-use nix::unistd::Pid;
-use std::collections::BTreeMap;
+use settings::settings;
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
-
-/// Files whose one line can move the figures, by the name they get in the record.
-const SETTINGS: &[(&str, &str)] = &[
-    ("kernel.io_uring_disabled", "/proc/sys/kernel/io_uring_disabled"),
-    ("kernel.perf_event_paranoid", "/proc/sys/kernel/perf_event_paranoid"),
-    ("kernel.pid_max", "/proc/sys/kernel/pid_max"),
-    ("kernel.randomize_va_space", "/proc/sys/kernel/randomize_va_space"),
-    (
-        "kernel.sched_autogroup_enabled",
-        "/proc/sys/kernel/sched_autogroup_enabled",
-    ),
-    ("kernel.sched_schedstats", "/proc/sys/kernel/sched_schedstats"),
-    ("kernel.threads-max", "/proc/sys/kernel/threads-max"),
-    ("net.core.default_qdisc", "/proc/sys/net/core/default_qdisc"),
-    ("net.core.somaxconn", "/proc/sys/net/core/somaxconn"),
-    ("net.ipv4.ip_local_port_range", "/proc/sys/net/ipv4/ip_local_port_range"),
-    (
-        "net.ipv4.tcp_allowed_congestion_control",
-        "/proc/sys/net/ipv4/tcp_allowed_congestion_control",
-    ),
-    (
-        "net.ipv4.tcp_available_congestion_control",
-        "/proc/sys/net/ipv4/tcp_available_congestion_control",
-    ),
-    (
-        "net.ipv4.tcp_congestion_control",
-        "/proc/sys/net/ipv4/tcp_congestion_control",
-    ),
-    ("net.ipv4.tcp_fin_timeout", "/proc/sys/net/ipv4/tcp_fin_timeout"),
-    ("net.ipv4.tcp_max_syn_backlog", "/proc/sys/net/ipv4/tcp_max_syn_backlog"),
-    ("net.ipv4.tcp_max_tw_buckets", "/proc/sys/net/ipv4/tcp_max_tw_buckets"),
-    ("net.ipv4.tcp_rmem", "/proc/sys/net/ipv4/tcp_rmem"),
-    ("net.ipv4.tcp_syncookies", "/proc/sys/net/ipv4/tcp_syncookies"),
-    ("net.ipv4.tcp_tw_reuse", "/proc/sys/net/ipv4/tcp_tw_reuse"),
-    ("net.ipv4.tcp_wmem", "/proc/sys/net/ipv4/tcp_wmem"),
-    ("net.lo.mtu", "/sys/class/net/lo/mtu"),
-    ("vm.overcommit_memory", "/proc/sys/vm/overcommit_memory"),
-    ("vm.max_map_count", "/proc/sys/vm/max_map_count"),
-    ("fs.file-max", "/proc/sys/fs/file-max"),
-    ("fs.nr_open", "/proc/sys/fs/nr_open"),
-    ("transparent_hugepage", "/sys/kernel/mm/transparent_hugepage/enabled"),
-    (
-        "clocksource.available",
-        "/sys/devices/system/clocksource/clocksource0/available_clocksource",
-    ),
-    ("cpu.online", "/sys/devices/system/cpu/online"),
-    ("cpu.microcode", "/sys/devices/system/cpu/cpu0/microcode/version"),
-    ("cpu.boost", "/sys/devices/system/cpu/cpufreq/boost"),
-    ("cpu.no_turbo", "/sys/devices/system/cpu/intel_pstate/no_turbo"),
-    ("cpufreq.driver", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_driver"),
-    (
-        "cpufreq.min_khz",
-        "/sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq",
-    ),
-    (
-        "cpufreq.max_khz",
-        "/sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq",
-    ),
-    ("cpuidle.driver", "/sys/devices/system/cpu/cpuidle/current_driver"),
-    ("cpuidle.governor", "/sys/devices/system/cpu/cpuidle/current_governor"),
-    ("numa.nodes_online", "/sys/devices/system/node/online"),
-    ("lsm", "/sys/kernel/security/lsm"),
-    ("uptime_and_idle_s", "/proc/uptime"),
-];
-
-/// Kernel parameters that can move the figures, by how their names begin. The rest of the command line stays out of the
-/// record: it may name disks, hosts and addresses.
-const KERNEL_PARAMETERS: &[&str] = &[
-    "amd_pstate",
-    "audit",
-    "clocksource",
-    "cpufreq",
-    "cpuidle",
-    "elevator",
-    "haltpoll",
-    "idle",
-    "init_on_",
-    "intel_idle",
-    "intel_pstate",
-    "irqaffinity",
-    "isolcpus",
-    "kpti",
-    "l1tf",
-    "maxcpus",
-    "mds",
-    "mitigations",
-    "nohz",
-    "nokaslr",
-    "nopti",
-    "nosmt",
-    "nospectre",
-    "nr_cpus",
-    "page_alloc",
-    "preempt",
-    "processor.",
-    "psi",
-    "rcu_nocb",
-    "retbleed",
-    "skew_tick",
-    "slab",
-    "spec_",
-    "spectre",
-    "swiotlb",
-    "threadirqs",
-    "transparent_hugepage",
-    "tsc",
-    "tsx",
-];
 
 /// What this machine is and how it is set, now.
 #[must_use]
@@ -202,115 +95,6 @@ pub fn label() -> String {
 fn label_of(cpus: usize, kernel: &str) -> String {
     let version: Vec<&str> = kernel.split(['.', '-']).take(2).collect();
     format!("{cpus}cpu-linux-{}", version.join("."))
-}
-
-/// A physical core: the CPUs on it that this process may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Core {
-    /// Threads of the core, ascending; at least one.
-    pub cpus: Vec<usize>,
-    pub package: Option<u32>,
-    /// Speed relative to other cores of this machine: the kernel's capacity, else the highest frequency in kHz.
-    /// Cores of different values are of different kinds; null where the system does not tell.
-    pub capacity: Option<u64>,
-}
-
-/// The cores this process may use, fastest kind first, then by number: what `--pin auto` chooses from.
-#[must_use]
-pub fn physical_cores() -> Vec<Core> {
-    cores_of(&usable_cpus(), |cpu| {
-        let folder = format!("/sys/devices/system/cpu/cpu{cpu}");
-        let number = |file: &str| line(format!("{folder}/{file}")).and_then(|text| text.parse().ok());
-        Topology {
-            siblings: line(format!("{folder}/topology/thread_siblings_list")).map(|list| cpu_list(&list)),
-            package: number("topology/physical_package_id").and_then(|package| u32::try_from(package).ok()),
-            capacity: number("cpu_capacity").or_else(|| number("cpufreq/cpuinfo_max_freq")),
-        }
-    })
-}
-
-/// What plans depend on.
-///
-/// # Errors
-/// When this process's own limits cannot be read.
-pub fn machine() -> Result<Machine, String> {
-    let (_, nofile_hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|errno| format!("RLIMIT_NOFILE: {errno}"))?;
-    Ok(Machine {
-        cores: physical_cores().into_iter().map(|core| core.cpus).collect(),
-        nofile_hard,
-        ports_per_source: line("/proc/sys/net/ipv4/ip_local_port_range")
-            .and_then(|range| port_count(&range))
-            .unwrap_or(DEFAULT_PORTS),
-    })
-}
-
-/// Ports of the kernel's default range, 32768 to 60999.
-const DEFAULT_PORTS: u64 = 28_232;
-
-fn port_count(range: &str) -> Option<u64> {
-    let mut ends = range.split_whitespace().map(str::parse::<u64>);
-    let (from, to) = (ends.next()?.ok()?, ends.next()?.ok()?);
-    (to >= from).then(|| to - from + 1)
-}
-
-/// CPUs this process may use, ascending: as it was when this was first asked, before loadgen pinned a thread of its own.
-#[must_use]
-pub fn usable_cpus() -> Vec<usize> {
-    static USABLE: OnceLock<Vec<usize>> = OnceLock::new();
-    let ask = || match sched_getaffinity(Pid::from_raw(0)) {
-        Ok(set) => (0..CpuSet::count())
-            .filter(|cpu| set.is_set(*cpu).unwrap_or(false))
-            .collect(),
-        // More than 1024 CPUs.
-        Err(_) => online_cpus(),
-    };
-    USABLE.get_or_init(ask).clone()
-}
-
-/// What the system says of one CPU.
-struct Topology {
-    siblings: Option<Vec<usize>>,
-    package: Option<u32>,
-    capacity: Option<u64>,
-}
-
-fn cores_of(usable: &[usize], topology: impl Fn(usize) -> Topology) -> Vec<Core> {
-    let mut cores: Vec<Core> = Vec::new();
-    for &cpu in usable {
-        if cores.iter().any(|core| core.cpus.contains(&cpu)) {
-            continue;
-        }
-        let about = topology(cpu);
-        let siblings = about.siblings.unwrap_or_else(|| vec![cpu]);
-        let mut cpus: Vec<usize> = siblings
-            .into_iter()
-            .filter(|sibling| usable.contains(sibling))
-            .collect();
-        if !cpus.contains(&cpu) {
-            cpus.push(cpu);
-        }
-        cpus.sort_unstable();
-        cores.push(Core {
-            cpus,
-            package: about.package,
-            capacity: about.capacity,
-        });
-    }
-    cores.sort_by_key(|core| (std::cmp::Reverse(core.capacity), core.cpus.first().copied()));
-    cores
-}
-
-fn online_cpus() -> Vec<usize> {
-    line("/sys/devices/system/cpu/online").map_or_else(Vec::new, |list| cpu_list(&list))
-}
-
-/// `0-2,5` as numbers; nothing of a list that is not one.
-fn cpu_list(text: &str) -> Vec<usize> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.trim().parse::<usize>().ok()?..=last.trim().parse().ok()?)
-    };
-    text.split(',').filter_map(range).flatten().collect()
 }
 
 fn smt_active() -> Option<bool> {
@@ -415,58 +199,6 @@ fn container_of_cgroup(text: &str) -> Option<&'static str> {
         .find(|name| text.contains(name))
 }
 
-fn settings() -> BTreeMap<String, String> {
-    let mut settings: BTreeMap<String, String> = SETTINGS
-        .iter()
-        .filter_map(|(name, path)| Some(((*name).to_owned(), line(path)?)))
-        .collect();
-    for entry in fs::read_dir("/sys/devices/system/cpu/vulnerabilities")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        if let (Some(name), Some(state)) = (entry.file_name().to_str(), line(entry.path())) {
-            settings.insert(format!("vulnerability.{name}"), state);
-        }
-    }
-    let parameters = kernel_parameters(&fs::read_to_string("/proc/cmdline").unwrap_or_default());
-    settings.insert("kernel.parameters".to_owned(), parameters);
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    for (name, key) in [("Seccomp", "seccomp"), ("Cpus_allowed_list", "cpus_allowed")] {
-        if let Some(value) = status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        {
-            settings.insert(key.to_owned(), value.trim().to_owned());
-        }
-    }
-    for (name, resource) in [
-        ("limit.nproc", Resource::RLIMIT_NPROC),
-        ("limit.stack_bytes", Resource::RLIMIT_STACK),
-    ] {
-        if let Ok((soft, _)) = getrlimit(resource) {
-            let text = if soft == RLIM_INFINITY {
-                "unlimited".to_owned()
-            } else {
-                soft.to_string()
-            };
-            settings.insert(name.to_owned(), text);
-        }
-    }
-    settings.extend(
-        cgroup::limits()
-            .into_iter()
-            .map(|(name, value)| (format!("cgroup.{name}"), value)),
-    );
-    settings
-}
-
-fn kernel_parameters(command_line: &str) -> String {
-    let is_told = |word: &&str| KERNEL_PARAMETERS.iter().any(|name| word.starts_with(name));
-    let told: Vec<&str> = command_line.split_whitespace().filter(is_told).collect();
-    told.join(" ")
-}
-
 /// A file of one line, blanks made single.
 fn line(path: impl AsRef<Path>) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
@@ -478,40 +210,13 @@ fn line(path: impl AsRef<Path>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::record::NetworkPlace;
+    use nix::sched::CpuSet;
+    use nix::unistd::Pid;
 
     #[test]
     fn a_label_names_cpus_and_kernel_only() {
         assert_eq!(label_of(2, "6.18.44-fc-v595"), "2cpu-linux-6.18");
         assert_eq!(label_of(64, "7.0-rc1"), "64cpu-linux-7.0");
-    }
-
-    #[test]
-    fn lists_of_cpus_may_have_ranges() {
-        assert_eq!(cpu_list("0-2,5,7-8"), [0, 1, 2, 5, 7, 8]);
-        assert_eq!(cpu_list(""), Vec::<usize>::new());
-    }
-
-    #[test]
-    fn threads_of_one_core_are_one_core_and_fast_cores_come_first() {
-        let topology = |cpu: usize| Topology {
-            siblings: Some(vec![cpu % 2, cpu % 2 + 2]),
-            package: Some(0),
-            capacity: Some(if cpu.is_multiple_of(2) { 512 } else { 1024 }),
-        };
-        let cores = cores_of(&[0, 1, 2], topology);
-        let cpus: Vec<_> = cores.iter().map(|core| core.cpus.clone()).collect();
-        assert_eq!(cpus, [vec![1], vec![0, 2]], "CPU 3 may not be used");
-        assert_eq!(cores[0].capacity, Some(1024));
-    }
-
-    #[test]
-    fn a_cpu_of_which_nothing_is_known_is_a_core() {
-        let nothing = |_| Topology {
-            siblings: None,
-            package: None,
-            capacity: None,
-        };
-        assert_eq!(cores_of(&[4, 6], nothing).len(), 2);
     }
 
     #[test]
@@ -531,12 +236,6 @@ mod tests {
         assert_eq!(container_of_cgroup("0::/kubepods/pod7/x\n"), Some("kubepods"));
         assert_eq!(container_of_cgroup("3:cpuacct:/docker/4f\n"), Some("docker"));
         assert_eq!(container_of_cgroup("0::/init.scope\n"), None);
-    }
-
-    #[test]
-    fn of_the_kernel_command_line_only_what_moves_figures_is_told() {
-        let told = kernel_parameters("root=UUID=4f ip=10.0.0.9 isolcpus=2-3 quiet mitigations=off host=secret nosmt\n");
-        assert_eq!(told, "isolcpus=2-3 mitigations=off nosmt");
     }
 
     #[test]

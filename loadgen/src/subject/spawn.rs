@@ -1,34 +1,35 @@
 //! One server process that loadgen started: READY, signals, STATS, exit, and nothing left behind.
 
+mod pipes;
+mod reap;
+mod starting;
+
+pub use reap::Usage;
+
 use super::launch;
 use crate::environment::network;
 use crate::sampler::Cgroup;
-use crate::sampler::process::{self, Entry, Watch};
+use crate::sampler::process::{self, Entry};
 use crate::sampler::syscalls::{self, SyscallCounter};
 use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use std::collections::{HashSet, VecDeque};
-use std::io::{self, BufRead, BufReader, Read};
+use pipes::{keep_end, read_lines, text_of};
+use reap::{is_running, kill_all, reap, tree_of};
+use starting::Starting;
+use std::collections::VecDeque;
+use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest wait for READY, and how much longer for each worker: a pool forks all of them first.
-const READY_LIMIT: Duration = Duration::from_secs(10);
-const READY_LIMIT_PER_WORKER: Duration = Duration::from_millis(20);
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(1);
-/// A server prints less than this to stderr; of one that prints more the end is kept.
-const STDERR_KEPT_BYTES: usize = 256 << 10;
-
 /// How to start a server.
 #[derive(Debug)]
 pub(super) struct Launch<'a> {
@@ -69,15 +70,6 @@ pub(super) struct Ended {
     pub(super) status: ExitStatus,
     pub(super) stats: Option<Stats>,
     pub(super) usage: Usage,
-}
-
-/// What a server used in its whole life, the launcher's first millisecond and all reaped children included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub user: Duration,
-    pub system: Duration,
-    pub context_switches_voluntary: u64,
-    pub context_switches_involuntary: u64,
 }
 
 impl Running {
@@ -259,112 +251,6 @@ impl Drop for Running {
     }
 }
 
-/// A process that has not said READY; dropping it kills and reaps it.
-struct Starting {
-    child: Option<Child>,
-    pid: Pid,
-    cgroup: Result<Cgroup, String>,
-    stderr: Arc<Mutex<VecDeque<u8>>>,
-}
-
-impl Starting {
-    fn await_ready(&mut self, lines: &Receiver<String>, launch: &Launch<'_>) -> Result<Ready, String> {
-        let target = launch.target;
-        let limit = READY_LIMIT + READY_LIMIT_PER_WORKER * launch.workers.unwrap_or(0);
-        let deadline = Instant::now() + limit;
-        let line = loop {
-            match lines.recv_timeout(Duration::from_millis(10)) {
-                Ok(line) => break line,
-                Err(RecvTimeoutError::Timeout) if !is_running(self.pid) => return Err(self.early_exit()),
-                Err(RecvTimeoutError::Disconnected) => return Err(self.early_exit()),
-                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(self.with_stderr(format!("it printed no READY line within {} s", limit.as_secs())));
-                }
-            }
-        };
-        let ready = Ready::from_line(&line)
-            .map_err(|error| self.with_stderr(format!("its first line is not READY ({error}): {line}")))?;
-        if ready.target != target {
-            return Err(format!("it says it is `{}`, not `{target}`", ready.target));
-        }
-        Ok(ready)
-    }
-
-    /// What a server that said READY goes on with.
-    fn take(mut self) -> Option<(Child, Result<Cgroup, String>)> {
-        let cgroup = std::mem::replace(&mut self.cgroup, Err(String::new()));
-        Some((self.child.take()?, cgroup))
-    }
-
-    fn processes(&self) -> Vec<u32> {
-        let of_group = self.cgroup.as_ref().map_or_else(|_| Vec::new(), Cgroup::processes);
-        // The group is empty also when joining it was not permitted.
-        if of_group.is_empty() {
-            tree_of(self.pid)
-        } else {
-            of_group
-        }
-    }
-
-    fn early_exit(&mut self) -> String {
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while is_running(self.pid) && Instant::now() < deadline {
-            thread::sleep(POLL);
-        }
-        let how = match self.child.as_mut().map(Child::try_wait) {
-            Some(Ok(Some(status))) => format!("it ended before READY ({status})"),
-            _ => "it closed its stdout before READY".to_owned(),
-        };
-        // Its last words are on their way through the reader thread.
-        thread::sleep(Duration::from_millis(50));
-        self.with_stderr(how)
-    }
-
-    fn with_stderr(&self, text: String) -> String {
-        match text_of(&self.stderr).trim_end() {
-            "" => text,
-            stderr => format!("{text}:\n{stderr}"),
-        }
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        kill_all(|| self.processes());
-        let _ = reap(&mut child);
-        if let Ok(group) = &self.cgroup {
-            group.remove(Duration::from_secs(2));
-        }
-    }
-}
-
-/// Kills these processes until none is left; how many that were.
-fn kill_all(processes: impl Fn() -> Vec<u32>) -> usize {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let mut killed = HashSet::new();
-    loop {
-        // Without a group, children are only found while their parent lives: so all are listed before any is killed.
-        let alive: Vec<u32> = processes().into_iter().filter(|pid| is_unfinished(*pid)).collect();
-        if alive.is_empty() || Instant::now() >= deadline {
-            return killed.len();
-        }
-        for pid in alive {
-            let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
-            killed.insert(pid);
-        }
-        thread::sleep(POLL);
-    }
-}
-
-fn tree_of(pid: Pid) -> Vec<u32> {
-    process::tree(pid.as_raw().cast_unsigned())
-        .iter()
-        .map(|entry| entry.pid)
-        .collect()
-}
-
 /// Starts a process where the calling thread is. PR_SET_PDEATHSIG fires when the *thread* ends that started the process, not
 /// when the whole process does; so the starting thread is one that lives as long as loadgen does, unless the caller is in
 /// a network of its own: then it is the thread of a whole trial, and only what it starts itself is in that network too.
@@ -396,92 +282,6 @@ fn spawn_on_lasting_thread(mut command: Command) -> io::Result<Child> {
     result.recv().map_err(|_| no_thread())?
 }
 
-/// Whether a child of ours runs; a dead one stays for [`reap`].
-fn is_running(pid: Pid) -> bool {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive))
-}
-
-/// Whether a process has still to be killed: dead ones wait for their parent only.
-fn is_unfinished(pid: u32) -> bool {
-    Watch::new(pid).is_some_and(|watch| watch.is_alive())
-}
-
-/// Waits for a child and tells what it and the children it had reaped used.
-///
-/// The kernel adds a child's usage to RUSAGE_CHILDREN when it is reaped; the lock keeps other servers of this process
-/// out of the difference. (`wait4` would tell directly, but has no safe wrapper.)
-fn reap(child: &mut Child) -> io::Result<(ExitStatus, Usage)> {
-    static REAPING: Mutex<()> = Mutex::new(());
-    let _alone = lock(&REAPING);
-    let before = usage_of_children()?;
-    let status = child.wait()?;
-    let after = usage_of_children()?;
-    let usage = Usage {
-        user: after.user.saturating_sub(before.user),
-        system: after.system.saturating_sub(before.system),
-        context_switches_voluntary: after.context_switches_voluntary - before.context_switches_voluntary,
-        context_switches_involuntary: after.context_switches_involuntary - before.context_switches_involuntary,
-    };
-    Ok((status, usage))
-}
-
-fn usage_of_children() -> io::Result<Usage> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let time = |value: nix::sys::time::TimeVal| {
-        let seconds = u64::try_from(value.tv_sec()).unwrap_or(0);
-        Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(value.tv_usec()).unwrap_or(0))
-    };
-    Ok(Usage {
-        user: time(usage.user_time()),
-        system: time(usage.system_time()),
-        context_switches_voluntary: u64::try_from(usage.voluntary_context_switches()).unwrap_or(0),
-        context_switches_involuntary: u64::try_from(usage.involuntary_context_switches()).unwrap_or(0),
-    })
-}
-
-/// Lines of stdout as they come; closed at its end.
-fn read_lines(stdout: ChildStdout) -> Receiver<String> {
-    let (sender, lines) = mpsc::channel();
-    let read = move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    };
-    // Without a thread the channel closes and the start fails with "closed its stdout".
-    let _ = thread::Builder::new().name("server-stdout".into()).spawn(read);
-    lines
-}
-
-/// Reads stderr to its end, so that the server never blocks on it, and keeps the last part.
-fn keep_end(mut stderr: ChildStderr) -> Arc<Mutex<VecDeque<u8>>> {
-    let kept = Arc::new(Mutex::new(VecDeque::new()));
-    let end = Arc::clone(&kept);
-    let read = move || {
-        let mut buffer = [0; 4096];
-        while let Ok(length @ 1..) = stderr.read(&mut buffer) {
-            let mut end = lock(&end);
-            end.extend(&buffer[..length]);
-            let surplus = end.len().saturating_sub(STDERR_KEPT_BYTES);
-            end.drain(..surplus);
-        }
-    };
-    let _ = thread::Builder::new().name("server-stderr".into()).spawn(read);
-    kept
-}
-
-fn text_of(stderr: &Mutex<VecDeque<u8>>) -> String {
-    let bytes: Vec<u8> = lock(stderr).iter().copied().collect();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A lock whose holder panicked guards data that is whole all the same.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// `exited with 69`, `was ended by signal 9`.
 pub(super) fn how_ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
@@ -496,6 +296,7 @@ pub(super) fn how_ended(status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::reap::is_unfinished;
     use super::*;
     use crate::subject::build;
 

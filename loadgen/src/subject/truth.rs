@@ -1,7 +1,8 @@
 //! The truth server of the accuracy tests, as a process of its own: the same life as any server that is measured.
 
+use super::build;
+use super::server::stop;
 use super::spawn::{Launch, Running};
-use super::{build, stop};
 use crate::failure::Failure;
 use crate::sampler::Cgroup;
 use echo_contract::stats::Stats;

@@ -41,7 +41,7 @@ impl Launcher {
 
 impl conformance::Launcher for Launcher {
     fn launch(&self, launch: &conformance::Launch) -> io::Result<Box<dyn Process>> {
-        let arguments = super::arguments(self.target, self.workers, &[], &launch.arguments);
+        let arguments = super::obtain::arguments(self.target, self.workers, &[], &launch.arguments);
         let launch = Launch {
             launcher: &self.launcher,
             binary: &self.binary,

@@ -1,0 +1,187 @@
+//! A server while it is measured: what it is, whether it lives, and how it is stopped.
+
+use super::probe::Probes;
+use super::spawn::{self, Running, Usage};
+use crate::record::{self, Origin};
+use crate::sampler::Watched;
+use crate::sampler::process::Watch;
+use crate::sampler::syscalls::{self, SyscallCounter};
+use echo_contract::catalog;
+use echo_contract::stats::Stats;
+use nix::sys::signal::Signal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time a server gets beyond its drain timeout.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// A server that echoes. Dropping it kills a server that was started; see [`Server::stop`] for the clean way.
+#[derive(Debug)]
+pub struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) row: Option<&'static catalog::Target>,
+    pub(super) description: record::Target,
+    pub(super) probes: Probes,
+    pub(super) process: Process,
+}
+
+#[derive(Debug)]
+pub(super) enum Process {
+    Started(Box<Running>),
+    Attached {
+        watch: Option<Watch>,
+        /// Of the container whose first process is known.
+        container_id: Option<String>,
+        /// Why the process is not known; empty when it is.
+        why_no_pid: String,
+    },
+}
+
+/// How a server ended.
+#[derive(Clone, Debug, Default)]
+pub struct Stopped {
+    /// Null for a server that was attached to, or one that printed none.
+    pub stats: Option<Stats>,
+    /// Its whole life; exact also for children, once the server has reaped them. Null when attached.
+    pub usage: Option<Usage>,
+    /// Exit code 0 and nothing left behind.
+    pub clean: bool,
+    /// How it ended, with the last lines of its stderr if that was not clean.
+    pub text: String,
+}
+
+impl Server {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.description.origin
+    }
+
+    /// Which row of the catalog it is; none for a foreign server.
+    #[must_use]
+    pub fn row(&self) -> Option<&'static catalog::Target> {
+        self.row
+    }
+
+    /// What the record says of it.
+    #[must_use]
+    pub fn description(&self) -> record::Target {
+        self.description.clone()
+    }
+
+    /// Its first process; none where it cannot be seen.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.description.pid
+    }
+
+    /// Why [`Server::pid`] is none, as one phrase.
+    #[must_use]
+    pub fn why_no_pid(&self) -> &str {
+        match &self.process {
+            Process::Started(_) => "",
+            Process::Attached { why_no_pid, .. } => why_no_pid,
+        }
+    }
+
+    /// What the sampler reads.
+    #[must_use]
+    pub fn watched(&self) -> Watched {
+        let (cgroup, container_id) = match &self.process {
+            Process::Started(running) => (running.cgroup().ok().cloned(), None),
+            Process::Attached { container_id, .. } => (None, container_id.clone()),
+        };
+        Watched {
+            pid: self.pid(),
+            why_no_pid: self.why_no_pid().to_owned(),
+            cgroup,
+            container_id,
+            is_attached: self.origin() == Origin::Attached,
+        }
+    }
+
+    /// What counts the system calls of a server that was started, or why nothing does.
+    ///
+    /// # Errors
+    /// The reason, as one phrase.
+    pub fn syscalls(&self) -> Result<Arc<SyscallCounter>, String> {
+        match &self.process {
+            Process::Started(running) => running.syscalls().cloned().map_err(str::to_owned),
+            Process::Attached { .. } => Err(syscalls::NOT_ASKED.to_owned()),
+        }
+    }
+
+    /// What the first echoes added to the server's counters.
+    #[must_use]
+    pub fn probes(&self) -> Probes {
+        self.probes
+    }
+
+    /// Whether its first process runs; a server whose process cannot be seen counts as alive. One system call.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        match &self.process {
+            Process::Started(running) => running.is_alive(),
+            Process::Attached { watch, .. } => watch.as_ref().is_none_or(Watch::is_alive),
+        }
+    }
+
+    /// Stops a server that was started: SIGTERM, its drain timeout and two seconds, then SIGKILL for all of it.
+    /// Leaves one that was attached to alone.
+    #[must_use]
+    pub fn stop(self) -> Stopped {
+        match self.process {
+            Process::Started(running) => stop(*running),
+            Process::Attached { .. } => Stopped {
+                clean: true,
+                text: "left running".into(),
+                ..Stopped::default()
+            },
+        }
+    }
+}
+
+pub(super) fn stop(mut running: Running) -> Stopped {
+    let limit = Duration::from_millis(running.ready().drain_timeout_ms) + STOP_GRACE;
+    // It may have ended by itself, which the wait finds out.
+    let _ = running.signal(Signal::SIGTERM);
+    let ended = running.wait(limit).ok().flatten();
+    let is_in_time = ended.is_some();
+    let killed = running.kill_rest();
+    let ended = ended.or_else(|| running.wait(Duration::ZERO).ok().flatten());
+    let mut text = match &ended {
+        Some(ended) => format!("the server {}", spawn::how_ended(ended.status)),
+        None => "the server did not end".to_owned(),
+    };
+    if !is_in_time {
+        text += &format!(" after it ignored SIGTERM for {} s", limit.as_secs());
+    } else if killed > 0 {
+        text += &format!(", but left {killed} processes behind, which were killed");
+    }
+    let clean = killed == 0 && ended.as_ref().is_some_and(|ended| ended.status.success());
+    if !clean {
+        text += &last_lines(&running.stderr());
+    }
+    Stopped {
+        stats: ended.as_ref().and_then(|ended| ended.stats),
+        usage: ended.map(|ended| ended.usage),
+        clean,
+        text,
+    }
+}
+
+/// The end of a server's stderr, to be put behind a sentence.
+pub(super) fn last_lines(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.lines().collect();
+    let last = &lines[lines.len().saturating_sub(5)..];
+    if last.is_empty() {
+        return String::new();
+    }
+    format!("; its last words: {}", last.join(" / "))
+}

@@ -8,7 +8,7 @@ use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use server_kit::ring::{RingNeeds, opcode};
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, adopt, locked_version, serve};
+use server_kit::{AcceptAction, Connection, Server, ServerIdentity, Turn, adopt, locked_version, serve};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::ExitCode;
@@ -83,7 +83,7 @@ async fn accept_loop(listener: std::net::TcpListener, server: Server) -> io::Res
 
 /// The contract: every byte back, in order, until the client's end of stream or a stop.
 async fn echo_connection(mut stream: TcpStream, mut connection: Connection, server: Server) -> io::Result<()> {
-    let mut buffer = server.buffer();
+    let (mut buffer, mut turn) = (server.buffer(), Turn::default());
     while !connection.stopping() {
         let bytes = stream.read(&mut buffer).await?;
         if bytes == 0 {
@@ -92,6 +92,9 @@ async fn echo_connection(mut stream: TcpStream, mut connection: Connection, serv
         connection.received(bytes);
         stream.write_all(&buffer[..bytes]).await?;
         connection.sent(bytes);
+        if turn.is_over() {
+            glommio::executor().yield_now().await;
+        }
     }
     connection.finish(&descriptor(&stream));
     Ok(())

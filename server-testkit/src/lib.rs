@@ -14,11 +14,13 @@ use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{self, kill};
+use nix::sys::socket::{MsgFlags, send};
 use nix::unistd::{Pid, SysconfVar, Uid, sysconf};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -404,6 +406,15 @@ impl Process for RunningServer {
         Ok(children.map(|stat| (stat.pid, stat.state)).collect())
     }
 
+    fn memory_bytes(&self) -> io::Result<u64> {
+        let family = family_of(self.pid())?;
+        family.iter().map(|stat| anonymous_bytes(stat.pid)).sum()
+    }
+
+    fn send_urgent(&self, client: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(client.as_raw_fd(), bytes, MsgFlags::MSG_OOB)?)
+    }
+
     fn descriptors(&self) -> io::Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.pid()))?.count())
     }
@@ -492,6 +503,18 @@ fn family_of(root: u32) -> io::Result<Vec<Stat>> {
         looked_at += 1;
     }
     Ok(family)
+}
+
+/// What no file backs, a shared page by its share. A zombie has none.
+fn anonymous_bytes(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let kib = |line: &str| line.strip_suffix(" kB")?.trim().parse::<u64>().ok();
+    let named = |line: &str| {
+        line.strip_prefix("Pss_Anon:")
+            .or(line.strip_prefix("Pss_Shmem:"))
+            .and_then(kib)
+    };
+    Ok(text.lines().filter_map(named).sum::<u64>() * 1024)
 }
 
 /// `pid (name) state ppid ... utime stime cutime cstime ...`; the name may hold anything, so it is cut at its end.

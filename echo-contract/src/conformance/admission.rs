@@ -38,6 +38,7 @@ pub(super) const CHECKS: &[Check] = &[
     limits::A_BURST_IS_REFUSED_AT_ONCE,
     limits::A_FREE_PLACE_IS_FREE_AT_ONCE,
     limits::IDLE_CLIENTS_THAT_STAY_KEEP_NO_PLACE,
+    limits::REFUSED_CLIENTS_THAT_STAY_KEEP_NO_DESCRIPTOR,
     Check {
         name: "out of descriptors the server rests, and its clients do not notice",
         setting: FEW_DESCRIPTORS,

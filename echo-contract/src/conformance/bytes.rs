@@ -68,6 +68,12 @@ pub(super) const CHECKS: &[Check] = &[
                 .and(PASSED)
         },
     },
+    Check {
+        name: "bytes behind an urgent one come back without another segment",
+        // While it works on the first message, the other two arrive, so that it finds the mark between them.
+        setting: Setting::flags(&["--work", "20ms"]),
+        make: bytes_behind_an_urgent_one,
+    },
 ];
 
 /// Runs the body on a new connection, then ends it in order: nothing extra may come.
@@ -98,4 +104,21 @@ fn clients_get_their_own_bytes(server: &mut Server) -> Verdict {
     }
     clients.iter_mut().try_for_each(Client::finish)?;
     Ok(Some(format!("{} clients at once", clients.len())))
+}
+
+/// A read stops before an urgent byte, so it gets less than it asked for though more is there.
+fn bytes_behind_an_urgent_one(server: &mut Server) -> Verdict {
+    const ROUNDS: usize = 5;
+    let mut client = server.connect()?;
+    for round in 1..=ROUNDS {
+        client.sender.send(64)?;
+        client
+            .sender
+            .send_by(64, |stream, bytes| server.send_urgent(stream, bytes))?;
+        client.sender.send(64)?;
+        let came = client.receiver.expect(3 * 64);
+        came.map_err(|fault| fault.when(&format!("urgent byte {round}")))?;
+    }
+    client.finish()?;
+    PASSED
 }

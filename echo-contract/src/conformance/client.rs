@@ -151,6 +151,27 @@ impl Sender {
         self.send_in_pieces(length, CHUNK_BYTES)
     }
 
+    /// Sends the next `length` bytes by one call of `write`, which must take all of them.
+    pub(super) fn send_by(
+        &mut self,
+        length: usize,
+        write: impl FnOnce(&TcpStream, &[u8]) -> Result<io::Result<usize>, Fault>,
+    ) -> Result<(), Fault> {
+        let goal = self.sent + length as u64;
+        let mut bytes = vec![0; length];
+        self.payload.fill(self.sent, &mut bytes);
+        match write(&self.stream, &bytes)? {
+            Ok(written) => self.sent += written as u64,
+            Err(error) => return Err(failed(self.send_failure(goal, &error))),
+        }
+        ensure(self.sent == goal, || {
+            format!(
+                "connection {}: {} of {goal} B were sent at once",
+                self.number, self.sent
+            )
+        })
+    }
+
     fn send_in_pieces(&mut self, length: usize, cut: usize) -> Result<(), Fault> {
         let deadline = Deadline::after(self.patience);
         let goal = self.sent + length as u64;

@@ -1,13 +1,15 @@
 //! Rule 3: one connection's trouble changes nothing for another, and a slow reader stops being read from.
 
-use super::client::{Client, push_all};
-use super::fault::{Fault, PASSED, Verdict, ensure, until};
+use super::client::{Client, Look, push_all};
+use super::fault::{Fault, LOOK_AGAIN, PASSED, Verdict, ensure, until};
 use super::server::Server;
-use super::{Check, Setting};
+use super::{Check, Setting, limits};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
+pub(super) const KIB: u64 = 1024;
+pub(super) const MIB: u64 = 1024 * KIB;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -35,6 +37,13 @@ pub(super) const CHECKS: &[Check] = &[
         setting: Setting::Sockets,
         make: beside_a_storm_of_resets,
     },
+    Check {
+        name: "clients that stream without pause do not hold up another",
+        // Slow enough that any machine keeps it busy, with buffers small enough that bytes are always left.
+        setting: Setting::flags(&["--work", "50us", "--buffer-size", "1KiB"]),
+        make: beside_clients_that_never_pause,
+    },
+    limits::SLOW_READERS_COST_A_BUFFER_EACH,
     Check {
         name: "clients in trouble leave no descriptor and no child behind",
         setting: Setting::PROCESS,
@@ -96,6 +105,88 @@ fn beside_a_storm_of_resets(server: &mut Server) -> Verdict {
         slowest = another_is_served(server, "a storm of resets")?;
     }
     Ok(Some(slowest))
+}
+
+fn beside_clients_that_never_pause(server: &mut Server) -> Verdict {
+    const GREEDY: usize = 4;
+    let count = some_troubled(server)?.min(GREEDY);
+    let mut early = server.connect()?;
+    early.ping(64)?;
+    let mut greedy = server.connect_all(count)?;
+    let is_over = AtomicBool::new(false);
+    let (start, used) = (Instant::now(), server.cpu_time()?);
+    let answers = thread::scope(|scope| {
+        let streaming = scope.spawn(|| {
+            let outcome = stream_without_pause(&mut greedy, &is_over);
+            is_over.store(true, Relaxed);
+            outcome
+        });
+        let answers = slowest_but_one_percent(server, early, &is_over);
+        is_over.store(true, Relaxed);
+        let streamed = streaming
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        streamed.and(answers)
+    });
+    let beside = format!("{count} clients that stream without pause");
+    let (waited, answers) = answers.map_err(|fault| fault.when(&format!("beside {beside}")))?;
+    let figure = format!("p99 {:.1} ms of {answers} answers", waited.as_secs_f64() * 1e3);
+    // What a busy machine keeps from the server is not the server's doing.
+    let used = server.cpu_time()?.saturating_sub(used);
+    let share = used.div_duration_f64(start.elapsed()).min(1.0);
+    ensure(waited.mul_f64(share) <= LONGEST_WAIT, || {
+        format!("{figure} beside {beside}, expected at most {LONGEST_WAIT:?}")
+    })?;
+    Ok(Some(figure))
+}
+
+/// Turns of 64 echoes of 50 us each for every greedy client make 13 ms, and tokio looks for news after 61 turns: 0.2 s.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Fills all buffers and reads what comes, until told.
+fn stream_without_pause(clients: &mut [Client], is_over: &AtomicBool) -> Result<(), Fault> {
+    clients.iter().try_for_each(|client| client.set_nonblocking(true))?;
+    while !is_over.load(Relaxed) {
+        let mut has_moved = false;
+        for client in clients.iter_mut() {
+            has_moved |= client.sender.push(client.sender.sent + 256 * KIB)?;
+            let before = client.receiver.received;
+            ensure(client.receiver.look()? != Look::Fin, || {
+                "FIN before the client's".into()
+            })?;
+            has_moved |= client.receiver.received > before;
+        }
+        if !has_moved {
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+    Ok(())
+}
+
+/// The answers to a client that was there before, and to one that comes now.
+fn slowest_but_one_percent(
+    server: &mut Server,
+    early: Client,
+    is_over: &AtomicBool,
+) -> Result<(Duration, usize), Fault> {
+    const WINDOW: Duration = Duration::from_secs(2);
+    let start = Instant::now();
+    let mut clients = vec![early];
+    let mut answers = Vec::new();
+    while start.elapsed() < WINDOW && !is_over.load(Relaxed) {
+        for client in &mut clients {
+            let sent = Instant::now();
+            client.ping(64)?;
+            answers.push(sent.elapsed());
+        }
+        if clients.len() == 1 {
+            clients.push(server.connect()?);
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    answers.sort_unstable();
+    let slowest = answers.get((answers.len() * 99 / 100).min(answers.len().saturating_sub(1)));
+    Ok((slowest.copied().unwrap_or_default(), answers.len()))
 }
 
 /// Every kind of trouble at once; afterwards the server holds what it held before.
@@ -179,7 +270,7 @@ fn troubled(server: &mut Server) -> Result<Vec<Client>, Fault> {
     server.connect_all(count)
 }
 
-fn some_troubled(server: &Server) -> Result<usize, Fault> {
+pub(super) fn some_troubled(server: &Server) -> Result<usize, Fault> {
     match server.profile.troubled_clients {
         0 => Err(Fault::NotChecked("the server takes one client at a time".into())),
         count => Ok(count),

@@ -1,12 +1,12 @@
-//! A server at its limits, for rules 4 and 5: refusals, places and notices cost nobody anything, and what a parent leaves
+//! A server at its limits, for rules 3 to 5: refusals, places and notices cost nobody anything, and what a parent leaves
 //! behind changes nothing.
 
 use super::admission::{
     Fate, MESSAGE_BYTES, MOST_CLIENTS, Saturated, TEN, fates, is_served, saturate, ten_can_be_served,
 };
-use super::client::Client;
+use super::client::{Client, push_all};
 use super::fault::{Fault, PASSED, Verdict, ensure, failed};
-use super::isolation::another_is_served;
+use super::isolation::{KIB, MIB, another_is_served, some_troubled};
 use super::server::Server;
 use super::stop::{AT_ONCE, clean, stop};
 use super::{Check, Setting, Signal, Surroundings};
@@ -29,6 +29,22 @@ pub(super) const IDLE_CLIENTS_THAT_STAY_KEEP_NO_PLACE: Check = Check {
     name: "clients that were ended for idling and stay keep nobody out",
     setting: Setting::flags(&["--idle-timeout", "1s", "--max-connections", "10"]),
     make: idle_clients_that_stay_keep_no_place,
+};
+
+pub(super) const REFUSED_CLIENTS_THAT_STAY_KEEP_NO_DESCRIPTOR: Check = Check {
+    name: "with 64 descriptors, 60 refused clients that stay keep no newcomer out",
+    setting: Setting::Process {
+        arguments: &["--max-connections", "10"],
+        nofile: Some(64),
+        surroundings: Surroundings::Ordinary,
+    },
+    make: refused_clients_that_stay_keep_no_descriptor,
+};
+
+pub(super) const SLOW_READERS_COST_A_BUFFER_EACH: Check = Check {
+    name: "a slow reader that is owed 16 MiB costs the server a buffer and little more",
+    setting: Setting::PROCESS,
+    make: slow_readers_cost_a_buffer_each,
 };
 
 pub(super) const A_CARELESS_PARENT_CHANGES_NOTHING: Check = Check {
@@ -102,6 +118,57 @@ fn idle_clients_that_stay_keep_no_place(server: &mut Server) -> Verdict {
     let took = served_at_once(server, "idle clients that were ended and stay")?;
     drop(idle);
     Ok(Some(format!("after {:.1} ms", took.as_secs_f64() * 1e3)))
+}
+
+fn refused_clients_that_stay_keep_no_descriptor(server: &mut Server) -> Verdict {
+    const REFUSED: usize = 60;
+    ten_can_be_served(server)?;
+    let mut served = server.connect_all(MOST_CLIENTS)?;
+    served.iter_mut().try_for_each(|client| client.ping(MESSAGE_BYTES))?;
+    let mut refused = server.connect_all(REFUSED)?;
+    for client in &mut refused {
+        let ended = client.receiver.expect_rest_and_fin(0);
+        ended.map_err(|fault| fault.when("expected a FIN and no byte for an 11th client"))?;
+    }
+    for leaver in &mut served {
+        leaver.finish()?;
+        served_at_once(server, "60 refused clients that stay")?;
+    }
+    drop(refused);
+    PASSED
+}
+
+fn slow_readers_cost_a_buffer_each(server: &mut Server) -> Verdict {
+    const SLOW: usize = 8;
+    /// They make a server touch what it has for all.
+    const FIRST: usize = 4;
+    /// Beside the buffer: a stack's touched pages, a process's own ones.
+    const SLACK_BYTES: u64 = 48 * KIB;
+    let count = some_troubled(server)?.min(FIRST + SLOW);
+    let mut slow = owed_much(server, count.min(FIRST))?;
+    let more = count - slow.len();
+    if more == 0 {
+        return Err(Fault::NotChecked("the server takes too few clients at a time".into()));
+    }
+    let before = server.memory_bytes()?;
+    slow.extend(owed_much(server, more)?);
+    let each = server.memory_bytes()?.saturating_sub(before) / more as u64;
+    drop(slow);
+    let most = server.ready()?.buffer_bytes + SLACK_BYTES;
+    let figure = format!("{} KiB each", each / KIB);
+    ensure(each <= most, || {
+        format!("{more} slow readers cost {figure}, expected at most {} KiB", most / KIB)
+    })?;
+    Ok(Some(figure))
+}
+
+/// Clients that have filled every buffer and read nothing.
+fn owed_much(server: &mut Server, count: usize) -> Result<Vec<Client>, Fault> {
+    const QUIET: Duration = Duration::from_millis(200);
+    let mut clients = server.connect_all(count)?;
+    clients.iter_mut().try_for_each(|client| client.ping(MESSAGE_BYTES))?;
+    push_all(&mut clients, 16 * MIB, QUIET, server.profile.patience)?;
+    Ok(clients)
 }
 
 fn a_careless_parent_changes_nothing(server: &mut Server) -> Verdict {

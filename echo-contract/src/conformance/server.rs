@@ -5,7 +5,8 @@ use super::fault::{Fault, failed, not_told, until};
 use super::{Exit, Launch, Launcher, Process, Profile, Setting, Signal};
 use crate::ready::Ready;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// One server and the clients that were numbered for it so far.
@@ -114,6 +115,15 @@ impl Server {
 
     pub(super) fn cpu_time(&mut self) -> Result<Duration, Fault> {
         self.process()?.cpu_time().map_err(not_told)
+    }
+
+    /// What [`Process::send_urgent`] does.
+    pub(super) fn send_urgent(&mut self, client: &TcpStream, bytes: &[u8]) -> Result<io::Result<usize>, Fault> {
+        Ok(self.process()?.send_urgent(client, bytes))
+    }
+
+    pub(super) fn memory_bytes(&mut self) -> Result<u64, Fault> {
+        self.process()?.memory_bytes().map_err(not_told)
     }
 
     /// [`until`] with the profile's patience.

@@ -2,6 +2,7 @@
 
 use super::{Options, Vice};
 use echo_contract::stats::Stats;
+use nix::sys::socket::{setsockopt, sockopt::OobInline};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -79,9 +80,13 @@ impl Connections {
     }
 
     pub(crate) fn is_full(&self) -> bool {
+        let most_refused = match self.vice {
+            Vice::LetsTheRefusedKeepOthersOut => 50,
+            _ => u64::MAX,
+        };
         self.options
             .most_clients
-            .is_some_and(|most| self.serving.load(SeqCst) >= most)
+            .is_some_and(|most| self.serving.load(SeqCst) >= most || self.refusing.load(SeqCst) >= most_refused)
     }
 
     pub(crate) fn open_connections(&self) -> usize {
@@ -132,6 +137,7 @@ impl Connections {
                 echoed: 0,
                 last_active: Instant::now(),
                 has_place: !is_refused,
+                turn: None,
             };
             if is_refused {
                 served.refuse();
@@ -162,6 +168,7 @@ struct Served<'a> {
     echoed: u64,
     last_active: Instant,
     has_place: bool,
+    turn: Option<MutexGuard<'a, ()>>,
 }
 
 /// Why a client is no longer read from.
@@ -179,6 +186,8 @@ impl Served<'_> {
             .stream
             .set_nodelay(!matches!(self.all.vice, Vice::DelaysSmallAnswers));
         let _ = self.stream.set_write_timeout(Some(TICK));
+        let is_urgent_inline = !matches!(self.all.vice, Vice::LosesUrgentBytes);
+        let _ = setsockopt(&self.stream, OobInline, &is_urgent_inline);
         if matches!(self.all.vice, Vice::HangsUpOnEvery150th) && self.number.is_multiple_of(150) {
             return;
         }
@@ -242,6 +251,8 @@ impl Served<'_> {
     /// The next chunk; a tick without one is a moment to look at the flags.
     fn read(&mut self, tick: Duration) -> Result<Vec<u8>, End> {
         let mut buffer = vec![0; BUFFER_BYTES];
+        let takes_turns = matches!(self.all.vice, Vice::LetsStreamsHoldOthersUp) && !self.all.options.work.is_zero();
+        let tick = if takes_turns { 20 * tick } else { tick };
         let _ = self.stream.set_read_timeout(Some(tick));
         loop {
             if let Some(end) = self.is_over() {
@@ -250,6 +261,9 @@ impl Served<'_> {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(End::Fin),
                 Ok(length) => {
+                    if takes_turns && self.turn.is_none() {
+                        self.turn = Some(lock(&self.all.one_at_a_time));
+                    }
                     buffer.truncate(length);
                     lock(&self.all.stats).bytes_in += length as u64;
                     if !matches!(self.all.vice, Vice::EndsActiveClients) {
@@ -257,7 +271,7 @@ impl Served<'_> {
                     }
                     return Ok(buffer);
                 }
-                Err(error) if is_timeout(&error) => {}
+                Err(error) if is_timeout(&error) => self.turn = None,
                 Err(_) => return Err(End::Broken),
             }
         }

@@ -35,6 +35,7 @@ pub(crate) enum Vice {
     EndsQuietClients,
     EndsAllWithOne,
     AddsAByteInACrowd,
+    LosesUrgentBytes,
 
     // Isolation.
     ReadsWithoutBound,
@@ -42,6 +43,9 @@ pub(crate) enum Vice {
     WritesUnderOneLock,
     StopsAfter100Resets,
     LeaksADescriptorOnReset,
+    /// Where it has work to do.
+    LetsStreamsHoldOthersUp,
+    KeepsMuchForEachClient,
 
     // Admission.
     ServesElevenOfTen,
@@ -55,6 +59,7 @@ pub(crate) enum Vice {
     LeaksADescriptorOnVanished,
     RefusesBeforeItAcceptsTheNext,
     FreesAPlaceLate,
+    LetsTheRefusedKeepOthersOut,
 
     // Stop.
     ExitsWithOne,

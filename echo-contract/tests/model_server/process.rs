@@ -5,7 +5,10 @@ use super::{ModelServer, Options, POLL, Vice};
 use echo_contract::catalog::{IoInterface, Model};
 use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal, Surroundings};
 use echo_contract::ready::Ready;
+use nix::sys::socket::{MsgFlags, send};
 use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -111,6 +114,19 @@ impl Process for ModelProcess {
         Ok((0..zombies).map(|number| (number + 2, 'Z')).collect())
     }
 
+    fn memory_bytes(&self) -> io::Result<u64> {
+        let connections = &self.server.connections;
+        let each = match connections.vice {
+            Vice::KeepsMuchForEachClient => 668 << 10,
+            _ => 16 << 10,
+        };
+        Ok((1 << 20) + each * connections.open_connections() as u64)
+    }
+
+    fn send_urgent(&self, client: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(client.as_raw_fd(), bytes, MsgFlags::MSG_OOB)?)
+    }
+
     fn descriptors(&self) -> io::Result<usize> {
         let connections = &self.server.connections;
         let leaked = usize::try_from(connections.leaked.load(SeqCst)).unwrap_or(usize::MAX);
@@ -197,8 +213,9 @@ fn apply(flag: &str, value: &str, options: &mut Options, ready: &mut Ready) -> i
             options.drain_timeout = Duration::from_millis(ready.drain_timeout_ms);
         }
         "--work" => {
-            options.work = Duration::from_millis(number(value, "ms")?);
-            ready.work_ns = number(value, "ms")? * 1_000_000;
+            let micros = number(value, "us").or_else(|_| number(value, "ms").map(|millis| millis * 1000))?;
+            options.work = Duration::from_micros(micros);
+            ready.work_ns = micros * 1000;
         }
         "--work-source" => {
             ready.work_source = Some(value.into());

@@ -42,9 +42,9 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
             .row()
             .map_or(Profile::unbounded(), |row| Profile::of(row, workers as usize));
         let expected_failures = server.row().map_or(&[][..], |row| row.expected_failures);
-        let subject = Subject::attached(server.address(), profile);
-        let findings = check(&args.target, &subject, expected_failures)?;
-        if !conformance::passed_but_for(&findings, expected_failures) {
+        let subject = Subject::attached(server.address(), profile).expecting(expected_failures);
+        let findings = check(&args.target, &subject)?;
+        if !conformance::passed(&findings) {
             broken.push(args.target.clone());
         }
     }
@@ -55,12 +55,9 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         });
         let launcher = subject::Launcher::new(target, workers, args.no_build)?;
         let profile = Profile::of(target, workers.unwrap_or(1) as usize);
-        let findings = check(
-            target.name,
-            &Subject::started(&launcher, profile),
-            target.expected_failures,
-        )?;
-        if !conformance::passed_but_for(&findings, target.expected_failures) {
+        let subject = Subject::started(&launcher, profile).expecting(target.expected_failures);
+        let findings = check(target.name, &subject)?;
+        if !conformance::passed(&findings) {
             broken.push(target.name.to_string());
         }
     }
@@ -73,18 +70,18 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     ))
 }
 
-fn check(name: &str, subject: &Subject<'_>, expected_failures: &[u8]) -> Result<Vec<Finding>, Failure> {
+fn check(name: &str, subject: &Subject<'_>) -> Result<Vec<Finding>, Failure> {
     let total = conformance::checks().count();
     let mut done = 0;
     let findings = conformance::verify(subject, &mut |finding| {
         done += 1;
         notice(format_args!("{name} {done}/{total}: {}", finding.check));
     });
-    print(&format!("{}\n", table(name, &findings, expected_failures)))?;
+    print(&format!("{}\n", table(name, &findings)))?;
     Ok(findings)
 }
 
-fn table(name: &str, findings: &[Finding], expected_failures: &[u8]) -> Table {
+fn table(name: &str, findings: &[Finding]) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -93,10 +90,11 @@ fn table(name: &str, findings: &[Finding], expected_failures: &[u8]) -> Table {
     for finding in findings {
         let result = match &finding.outcome {
             Outcome::Passed => "passed".to_string(),
-            Outcome::Failed(why) if expected_failures.contains(&finding.rule) => {
-                format!("expected to fail, and failed: {why}")
-            }
             Outcome::Failed(why) => format!("FAILED: {why}"),
+            Outcome::FailedAsExpected(seen, expected) => format!("expected to fail: {}; {seen}", expected.why),
+            Outcome::PassedUnexpectedly(expected) => {
+                format!("passed each time, though expected to fail: {}", expected.why)
+            }
             Outcome::NotChecked(why) => format!("not checked: {why}"),
         };
         table.add_row([

@@ -143,6 +143,20 @@ pub fn pss_bytes(pid: u32) -> std::io::Result<u64> {
     Ok(kib_field(&text, "Pss").unwrap_or(0))
 }
 
+/// The part of it that no file backs, in bytes.
+///
+/// # Errors
+/// As [`pss_bytes`].
+pub fn anonymous_bytes(pid: u32) -> std::io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    Ok(anonymous_of(&text))
+}
+
+fn anonymous_of(rollup: &str) -> u64 {
+    let parts = ["Pss_Anon", "Pss_Shmem"].map(|name| kib_field(rollup, name));
+    parts.into_iter().flatten().sum()
+}
+
 /// Page tables of a process, in bytes.
 #[must_use]
 pub fn page_table_bytes(pid: u32) -> Option<u64> {
@@ -321,7 +335,8 @@ mod tests {
     const STATUS: &str = "Name:\tcat\nVmHWM:\t    1616 kB\nVmPTE:\t      40 kB\nThreads:\t1\n\
         voluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t2\n";
     const ROLLUP: &str = "557e3d7fc000-7fffecc53000 ---p 00000000 00:00 0                          [rollup]\n\
-        Rss:                1676 kB\nPss:                 351 kB\nPss_Dirty:           112 kB\n";
+        Rss:                1676 kB\nPss:                 351 kB\nPss_Dirty:           112 kB\n\
+        Pss_Anon:             103 kB\nPss_Shmem:              4 kB\n";
 
     fn process(pid: u32, parent: u32) -> Entry {
         Entry {
@@ -346,6 +361,7 @@ mod tests {
     #[test]
     fn memory_fields_are_bytes() {
         assert_eq!(kib_field(ROLLUP, "Pss"), Some(351 << 10));
+        assert_eq!(anonymous_of(ROLLUP), (103 + 4) << 10);
         assert_eq!(kib_field(STATUS, "VmPTE"), Some(40 << 10));
         assert_eq!(kib_field(STATUS, "VmHWM"), Some(1616 << 10));
         assert_eq!(kib_field(STATUS, "VmSwap"), None);
@@ -385,7 +401,7 @@ mod tests {
         let own = std::process::id();
         assert!(tree(own).iter().any(|entry| entry.pid == own));
         assert!(Watch::new(own).unwrap().is_alive());
-        assert!(pss_bytes(own).unwrap() > 0);
+        assert!(pss_bytes(own).unwrap() > 0 && anonymous_bytes(own).unwrap() > 0);
         assert!(own_peak_bytes().unwrap() > 0);
         assert_eq!(command(own).unwrap().first().cloned(), std::env::args().next());
     }

@@ -8,8 +8,11 @@ use echo_contract::catalog::Target;
 use echo_contract::conformance::{self, Exit, Process, Signal};
 use echo_contract::ready::Ready;
 use nix::sys::signal;
+use nix::sys::socket::{MsgFlags, send};
 use std::collections::BTreeSet;
 use std::io;
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -106,6 +109,17 @@ impl Process for Checked {
             .into_iter()
             .filter_map(|pid| Some((pid, process::state(pid)?)))
             .collect())
+    }
+
+    fn memory_bytes(&self) -> io::Result<u64> {
+        process::tree(self.0.pid())
+            .iter()
+            .map(|entry| process::anonymous_bytes(entry.pid))
+            .sum()
+    }
+
+    fn send_urgent(&self, client: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(client.as_raw_fd(), bytes, MsgFlags::MSG_OOB)?)
     }
 
     fn descriptors(&self) -> io::Result<usize> {

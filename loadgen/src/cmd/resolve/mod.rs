@@ -1,31 +1,24 @@
 //! From what was typed to a plan that can be run: presets and files merged, limits computed, contradictions refused.
 //! Nothing is opened or started here; what the machine offers comes in as [`Machine`].
 
+mod file;
+mod limits;
+mod placement;
 pub mod sweep;
+mod workload;
 
-use crate::cmd::arguments::{self, Pin, RunArgs, Spacing, WorkloadArgs};
+pub use placement::placement;
+
+use crate::cmd::arguments::{Pin, RunArgs};
 use crate::failure::Failure;
-use crate::record::Machine;
-use crate::record::{Arrivals, NetworkChoice, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload};
+use crate::record::{Machine, NetworkChoice, Plan, Start};
 use crate::suite::matrix::PlanBase;
-use crate::suite::preset;
 use crate::workload::pool;
-use serde::Deserialize;
-use std::path::Path;
+use limits::{DESCRIPTORS_BESIDE_CLIENTS, check_descriptors, check_ports};
+use placement::threads;
 use std::time::Duration;
+use workload::workload;
 
-/// Descriptors that loadgen needs beside its clients' sockets.
-const DESCRIPTORS_BESIDE_CLIENTS: u64 = 64;
-/// More clients than this are a typing mistake.
-const MOST_CLIENTS: u64 = 1_000_000;
-/// Deepest pipeline.
-const MOST_PIPELINE: u64 = 4096;
-/// Highest rate of an open loop, messages per second.
-const MOST_RATE: u64 = 10_000_000;
-/// Messages of a burst where the user does not say.
-const BURST_SIZE: u64 = 10;
-/// Largest burst.
-const MOST_BURST_SIZE: u64 = 1_000_000;
 /// See [`Plan::connect_window`]: as many as the shortest accept queue in common use (100, Python's asyncio) takes.
 const CONNECT_WINDOW: u32 = 100;
 
@@ -99,359 +92,6 @@ impl PlanBase {
     }
 }
 
-/// A workload file: the flags' names and notations.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct WorkloadFile {
-    clients: Option<u64>,
-    messages: Option<u64>,
-    total_messages: Option<u64>,
-    duration: Option<String>,
-    warmup: Option<String>,
-    size: Option<toml::Value>,
-    pipeline: Option<u64>,
-    churn: Option<bool>,
-    rate: Option<toml::Value>,
-    arrivals: Option<Spacing>,
-    burst_size: Option<u64>,
-    ramp: Option<String>,
-    pacing: Option<Waiting>,
-}
-
-/// The workload of the flags, on top of a preset or a file.
-fn workload(args: &WorkloadArgs) -> Result<Workload, Failure> {
-    let mut workload = match &args.workload {
-        None => preset::unnamed(50),
-        Some(name) => match preset::find(name) {
-            Some(preset) => preset.workload(),
-            None => from_file(name)?,
-        },
-    };
-    let base = workload.clone();
-    if let Some(clients) = args.clients {
-        workload.clients = clients_in_range(clients)?;
-    }
-    if let Some(messages) = args.messages {
-        workload.stop = Stop::MessagesPerClient(messages);
-    }
-    if let Some(total) = args.total_messages {
-        workload.stop = Stop::TotalMessages(total);
-    }
-    if let Some(duration) = args.duration {
-        workload.stop = Stop::AfterMs(as_ms(duration));
-    }
-    if let Some(size) = args.size {
-        (workload.size_min_bytes, workload.size_max_bytes) = (size.min_bytes, size.max_bytes);
-    }
-    if let Some(pipeline) = args.pipeline {
-        workload.pipeline = u32::try_from(pipeline)
-            .ok()
-            .filter(|&depth| u64::from(depth) <= MOST_PIPELINE)
-            .ok_or_else(|| Failure::usage(format!("--pipeline {pipeline} is more than {MOST_PIPELINE}")))?;
-    }
-    workload.churn |= args.churn;
-    if workload.is_job() {
-        workload.warmup_ms = 0;
-    } else if base.is_job() {
-        workload.warmup_ms = preset::unnamed(1).warmup_ms;
-    }
-    if let Some(warmup) = args.warmup {
-        if workload.is_job() && !warmup.is_zero() {
-            return Err(Failure::usage(
-                "--warmup needs a run that stops by time: a job of --messages or --total-messages counts from its \
-                 first connect(). Leave --warmup out, or give --duration",
-            ));
-        }
-        workload.warmup_ms = as_ms(warmup);
-    }
-    workload.pacing = pacing(args, &workload)?;
-    if let (Pacing::OpenLoop(open), None) = (&workload.pacing, args.warmup) {
-        workload.warmup_ms = workload.warmup_ms.max(open.ramp_ms);
-    }
-    if workload != base {
-        workload.name = if args.workload.is_some() {
-            format!("{} (changed)", base.name)
-        } else {
-            "custom".into()
-        };
-    }
-    check_sense(&workload)?;
-    Ok(workload)
-}
-
-/// When messages leave: what the flags say on top of the workload's own pacing.
-fn pacing(args: &WorkloadArgs, workload: &Workload) -> Result<Pacing, Failure> {
-    let before = workload.open_loop();
-    let Some(rate_per_s) = args.rate.or(before.map(|open| open.rate_per_s)) else {
-        let useless = [
-            args.arrivals.map(|_| "--arrivals"),
-            args.burst_size.map(|_| "--burst-size"),
-            args.ramp.map(|_| "--ramp"),
-            args.pacing.map(|_| "--pacing"),
-        ];
-        return match useless.into_iter().flatten().next() {
-            Some(flag) => Err(Failure::usage(format!(
-                "{flag} says how messages of a plan leave, and a closed loop has none: give --rate N (messages per second \
-                 of all clients together), or leave {flag} out"
-            ))),
-            None => Ok(Pacing::ClosedLoop),
-        };
-    };
-    if rate_per_s > MOST_RATE {
-        return Err(Failure::usage(format!(
-            "--rate {rate_per_s} is more than {MOST_RATE} messages/s"
-        )));
-    }
-    let arrivals = match (args.arrivals, before.map(|open| open.arrivals)) {
-        (Some(Spacing::Constant), _) | (None, None) => Arrivals::Constant,
-        (Some(Spacing::Poisson), _) => Arrivals::Poisson,
-        (Some(Spacing::Burst), _) => Arrivals::Burst(burst_size(args.burst_size.unwrap_or(BURST_SIZE))?),
-        (None, Some(arrivals)) => arrivals,
-    };
-    let arrivals = match (arrivals, args.burst_size) {
-        (Arrivals::Burst(_), Some(messages)) => Arrivals::Burst(burst_size(messages)?),
-        (Arrivals::Constant | Arrivals::Poisson, Some(messages)) => {
-            return Err(Failure::usage(format!(
-                "--burst-size {messages} needs --arrivals burst: give both, or neither"
-            )));
-        }
-        (arrivals, None) => arrivals,
-    };
-    Ok(Pacing::OpenLoop(OpenLoop {
-        rate_per_s,
-        arrivals,
-        ramp_ms: args.ramp.map(as_ms).or(before.map(|open| open.ramp_ms)).unwrap_or(0),
-        waiting: args
-            .pacing
-            .or(before.map(|open| open.waiting))
-            .unwrap_or(Waiting::Hybrid),
-    }))
-}
-
-fn burst_size(messages: u64) -> Result<u32, Failure> {
-    u32::try_from(messages)
-        .ok()
-        .filter(|&messages| (1..=MOST_BURST_SIZE).contains(&u64::from(messages)))
-        .ok_or_else(|| {
-            Failure::usage(format!(
-                "--burst-size {messages} is not between 1 and {MOST_BURST_SIZE}"
-            ))
-        })
-}
-
-fn from_file(path: &str) -> Result<Workload, Failure> {
-    if !Path::new(path).exists() {
-        let names: Vec<_> = preset::PRESETS.iter().map(|preset| preset.name).collect();
-        return Err(Failure::usage(format!(
-            "--workload {path} is neither a preset ({}) nor a file that exists",
-            names.join(", ")
-        )));
-    }
-    let wrong = |what: String| Failure::usage(format!("workload file {path}: {what}"));
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let file: WorkloadFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    let time = |field: &str, text: Option<String>| -> Result<Option<Duration>, Failure> {
-        text.map(|text| arguments::duration(&text))
-            .transpose()
-            .map_err(|error| wrong(format!("{field}: {error}")))
-    };
-    let size = file
-        .size
-        .map(|size| match size {
-            toml::Value::Integer(bytes) => bytes.to_string(),
-            toml::Value::String(text) => text,
-            other => other.to_string(),
-        })
-        .map(|text| arguments::size(&text))
-        .transpose()
-        .map_err(|error| wrong(format!("size: {error}")))?;
-    let rate = file
-        .rate
-        .map(|rate| match rate {
-            toml::Value::Integer(rate) => rate.to_string(),
-            toml::Value::String(text) => text,
-            other => other.to_string(),
-        })
-        .map(|text| arguments::count(&text))
-        .transpose()
-        .map_err(|error| wrong(format!("rate: {error}")))?;
-    let stops = [
-        file.messages.is_some(),
-        file.total_messages.is_some(),
-        file.duration.is_some(),
-    ];
-    if stops.into_iter().filter(|&stop| stop).count() > 1 {
-        return Err(wrong("messages, total-messages and duration exclude each other".into()));
-    }
-    let name = Path::new(path)
-        .file_stem()
-        .map_or_else(|| path.to_string(), |stem| stem.to_string_lossy().into_owned());
-    let typed = WorkloadArgs {
-        workload: None,
-        clients: file.clients,
-        messages: file.messages,
-        total_messages: file.total_messages,
-        duration: time("duration", file.duration)?,
-        warmup: time("warmup", file.warmup)?,
-        size,
-        pipeline: file.pipeline,
-        churn: file.churn.unwrap_or(false),
-        rate,
-        arrivals: file.arrivals,
-        burst_size: file.burst_size,
-        ramp: time("ramp", file.ramp)?,
-        pacing: file.pacing,
-        seed: 0,
-    };
-    let mut workload = workload(&typed).map_err(|failure| wrong(failure.text))?;
-    workload.name = name;
-    Ok(workload)
-}
-
-fn clients_in_range(clients: u64) -> Result<u32, Failure> {
-    u32::try_from(clients)
-        .ok()
-        .filter(|&clients| (1..=MOST_CLIENTS).contains(&u64::from(clients)))
-        .ok_or_else(|| Failure::usage(format!("--clients {clients} is not between 1 and {MOST_CLIENTS}")))
-}
-
-/// Refuses workloads that contradict themselves.
-fn check_sense(workload: &Workload) -> Result<(), Failure> {
-    if workload.churn && workload.pipeline > 1 {
-        return Err(Failure::usage(format!(
-            "--churn and --pipeline {} exclude each other: a connection that carries one message has no pipeline",
-            workload.pipeline
-        )));
-    }
-    if let Some(open) = workload.open_loop() {
-        check_open_loop(workload, open)?;
-    }
-    match workload.stop {
-        Stop::TotalMessages(total) if total < u64::from(workload.clients) => Err(Failure::usage(format!(
-            "--total-messages {total} is less than one for each of {} clients: some would never send. Give at least \
-             {0}, or fewer --clients",
-            workload.clients
-        ))),
-        Stop::MessagesPerClient(0) | Stop::TotalMessages(0) => {
-            Err(Failure::usage("a job of 0 messages measures nothing: give at least 1"))
-        }
-        Stop::AfterMs(0) => Err(Failure::usage("--duration 0 measures nothing: give at least 100ms")),
-        Stop::AfterMs(_) | Stop::MessagesPerClient(_) | Stop::TotalMessages(_) => Ok(()),
-    }
-}
-
-/// A plan of a rate lasts for a time; a job ends when its last message is answered. Both together say one thing twice.
-fn check_open_loop(workload: &Workload, open: &OpenLoop) -> Result<(), Failure> {
-    let rate = open.rate_per_s;
-    match workload.stop {
-        Stop::AfterMs(ms) if open.ramp_ms >= workload.warmup_ms + ms => Err(Failure::usage(format!(
-            "--ramp {}ms would not end before the run does ({} ms warm-up + {ms} ms): --rate {rate} would never be \
-             reached. Give a longer --duration, or a shorter --ramp",
-            open.ramp_ms, workload.warmup_ms
-        ))),
-        Stop::AfterMs(_) => Ok(()),
-        Stop::MessagesPerClient(_) | Stop::TotalMessages(_) => {
-            let messages = workload.messages_planned().unwrap_or_default();
-            let (flag, value) = match workload.stop {
-                Stop::MessagesPerClient(messages) => ("--messages", messages),
-                _ => ("--total-messages", messages),
-            };
-            Err(Failure::usage(format!(
-                "--rate {rate} and {flag} {value} exclude each other: a plan deals its messages to whichever client is \
-                 free, and lasts for a time. {messages} messages at {rate}/s are --duration {}ms",
-                (u128::from(messages) * 1000).div_ceil(u128::from(rate))
-            )))
-        }
-    }
-}
-
-/// Divides the CPUs between both sides.
-///
-/// # Errors
-/// When a named CPU is not there.
-pub fn placement(pin: &Pin, server_workers: u32, machine: &Machine) -> Result<Placement, Failure> {
-    let usable: Vec<usize> = machine.cores.iter().flatten().copied().collect();
-    let placement = |server_cpus: Vec<usize>, loadgen_cpus: Vec<usize>| {
-        let shared = server_cpus.is_empty() || server_cpus.iter().any(|cpu| loadgen_cpus.contains(cpu));
-        Placement {
-            asked: pin.to_string(),
-            server_cpus,
-            loadgen_cpus,
-            shared,
-        }
-    };
-    match pin {
-        Pin::Off => Ok(placement(vec![], vec![])),
-        Pin::Cpus { server, client } => {
-            if let Some(cpu) = server.iter().chain(client).find(|cpu| !usable.contains(cpu)) {
-                return Err(Failure::usage(format!(
-                    "--pin {pin}: CPU {cpu} is not one that this process may use ({})",
-                    list(&usable)
-                )));
-            }
-            Ok(placement(server.clone(), client.clone()))
-        }
-        Pin::Auto if usable.len() < 2 => Ok(placement(vec![], vec![])),
-        Pin::Auto => {
-            // Whole cores for each side: hardware threads of one core slow each other down. Only a machine of one
-            // core has to split it.
-            let workers = server_workers.max(1) as usize;
-            if machine.cores.len() < 2 {
-                return Ok(placement(vec![usable[0]], usable[1..].to_vec()));
-            }
-            let server_cores = workers.min(machine.cores.len() / 2).max(1);
-            let (server, client) = machine.cores.split_at(server_cores);
-            let first_threads = |cores: &[Vec<usize>]| cores.iter().filter_map(|core| core.first().copied()).collect();
-            Ok(placement(first_threads(server), first_threads(client)))
-        }
-    }
-}
-
-fn threads(asked: Option<u64>, placement: &Placement, machine: &Machine) -> Result<u32, Failure> {
-    let usable = machine.cores.iter().flatten().count();
-    let threads = match asked {
-        Some(threads) if threads > 1024 => {
-            return Err(Failure::usage(format!(
-                "--threads {threads} is more than 1024; this process may use {usable} CPUs"
-            )));
-        }
-        Some(threads) => threads,
-        None if placement.loadgen_cpus.is_empty() => usable.saturating_sub(1).max(1) as u64,
-        None => placement.loadgen_cpus.len() as u64,
-    };
-    Ok(u32::try_from(threads).unwrap_or(u32::MAX))
-}
-
-fn check_descriptors(workload: &Workload, machine: &Machine) -> Result<(), Failure> {
-    let need = u64::from(workload.clients) + DESCRIPTORS_BESIDE_CLIENTS;
-    let hard = machine.nofile_hard;
-    if need <= hard {
-        return Ok(());
-    }
-    let most = hard.saturating_sub(DESCRIPTORS_BESIDE_CLIENTS);
-    Err(Failure::usage(format!(
-        "--clients {} needs {need} descriptors ({DESCRIPTORS_BESIDE_CLIENTS} beside the clients), and this process may \
-         have {hard} (hard limit). Raise it as root before the start with `ulimit -Hn {need} && ulimit -n {need}`, or \
-         use at most --clients {most}",
-        workload.clients
-    )))
-}
-
-fn check_ports(workload: &Workload, sources: usize, machine: &Machine) -> Result<(), Failure> {
-    let ports = machine.ports_per_source * sources.max(1) as u64;
-    if u64::from(workload.clients) <= ports {
-        return Ok(());
-    }
-    let addresses = u64::from(workload.clients).div_ceil(machine.ports_per_source);
-    Err(Failure::usage(format!(
-        "--clients {} needs as many source ports, and {} source address(es) have {ports} (net.ipv4.ip_local_port_range). \
-         Give at least {addresses} with --source-addresses, e.g. --source-addresses 127.0.0.2-127.0.0.{}",
-        workload.clients,
-        sources.max(1),
-        1 + addresses
-    )))
-}
-
 fn at_least_1ms(flag: &str, time: Duration) -> Result<u64, Failure> {
     match as_ms(time) {
         0 => Err(Failure::usage(format!(
@@ -465,14 +105,12 @@ fn as_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn list(cpus: &[usize]) -> String {
-    cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cmd::arguments::{Cli, Verb};
+    use crate::record::{Arrivals, OpenLoop, Waiting};
+    use crate::suite::preset;
     use clap::Parser as _;
 
     fn machine(cores: &[&[usize]]) -> Machine {
@@ -573,39 +211,6 @@ mod tests {
         let plan = resolve("--rate 100 --ramp 5s --warmup 1s --churn --pacing sleep").unwrap();
         assert_eq!((plan.workload.warmup_ms, plan.workload.churn), (1_000, true));
         assert!(resolve("--rate 100 --workload light -d 3s").is_ok());
-    }
-
-    #[test]
-    fn more_clients_than_ports_need_source_addresses() {
-        let machine = Machine {
-            nofile_hard: 100_000,
-            ..machine(&[&[0], &[1]])
-        };
-        let many = preset::unnamed(60_000);
-        assert!(check_ports(&many, 3, &machine).is_ok());
-        let refused = check_ports(&many, 0, &machine).unwrap_err().text;
-        assert!(
-            refused.contains("at least 3") && refused.contains("127.0.0.2-127.0.0.4"),
-            "{refused}"
-        );
-    }
-
-    #[test]
-    fn hardware_threads_of_one_core_never_serve_both_sides() {
-        let place = |cores: &[&[usize]], workers| {
-            let placement = placement(&Pin::Auto, workers, &machine(cores)).unwrap();
-            (placement.server_cpus, placement.loadgen_cpus, placement.shared)
-        };
-        assert_eq!(
-            place(&[&[0, 4], &[1, 5], &[2, 6], &[3, 7]], 1),
-            (vec![0], vec![1, 2, 3], false)
-        );
-        assert_eq!(
-            place(&[&[0, 4], &[1, 5], &[2, 6], &[3, 7]], 2),
-            (vec![0, 1], vec![2, 3], false)
-        );
-        assert_eq!(place(&[&[0, 1]], 1), (vec![0], vec![1], false));
-        assert_eq!(place(&[&[0]], 1), (vec![], vec![], true));
     }
 
     #[test]

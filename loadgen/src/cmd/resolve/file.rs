@@ -1,0 +1,98 @@
+//! A workload from a TOML file, in the flags' own names and notations.
+
+use super::workload::workload;
+use crate::cmd::arguments::{self, Spacing, WorkloadArgs};
+use crate::failure::Failure;
+use crate::record::{Waiting, Workload};
+use crate::suite::preset;
+use serde::Deserialize;
+use std::path::Path;
+use std::time::Duration;
+
+/// A workload file: the flags' names and notations.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WorkloadFile {
+    clients: Option<u64>,
+    messages: Option<u64>,
+    total_messages: Option<u64>,
+    duration: Option<String>,
+    warmup: Option<String>,
+    size: Option<toml::Value>,
+    pipeline: Option<u64>,
+    churn: Option<bool>,
+    rate: Option<toml::Value>,
+    arrivals: Option<Spacing>,
+    burst_size: Option<u64>,
+    ramp: Option<String>,
+    pacing: Option<Waiting>,
+}
+
+pub(super) fn from_file(path: &str) -> Result<Workload, Failure> {
+    if !Path::new(path).exists() {
+        let names: Vec<_> = preset::PRESETS.iter().map(|preset| preset.name).collect();
+        return Err(Failure::usage(format!(
+            "--workload {path} is neither a preset ({}) nor a file that exists",
+            names.join(", ")
+        )));
+    }
+    let wrong = |what: String| Failure::usage(format!("workload file {path}: {what}"));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let file: WorkloadFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let time = |field: &str, text: Option<String>| -> Result<Option<Duration>, Failure> {
+        text.map(|text| arguments::duration(&text))
+            .transpose()
+            .map_err(|error| wrong(format!("{field}: {error}")))
+    };
+    let size = file
+        .size
+        .map(|size| match size {
+            toml::Value::Integer(bytes) => bytes.to_string(),
+            toml::Value::String(text) => text,
+            other => other.to_string(),
+        })
+        .map(|text| arguments::size(&text))
+        .transpose()
+        .map_err(|error| wrong(format!("size: {error}")))?;
+    let rate = file
+        .rate
+        .map(|rate| match rate {
+            toml::Value::Integer(rate) => rate.to_string(),
+            toml::Value::String(text) => text,
+            other => other.to_string(),
+        })
+        .map(|text| arguments::count(&text))
+        .transpose()
+        .map_err(|error| wrong(format!("rate: {error}")))?;
+    let stops = [
+        file.messages.is_some(),
+        file.total_messages.is_some(),
+        file.duration.is_some(),
+    ];
+    if stops.into_iter().filter(|&stop| stop).count() > 1 {
+        return Err(wrong("messages, total-messages and duration exclude each other".into()));
+    }
+    let name = Path::new(path)
+        .file_stem()
+        .map_or_else(|| path.to_string(), |stem| stem.to_string_lossy().into_owned());
+    let typed = WorkloadArgs {
+        workload: None,
+        clients: file.clients,
+        messages: file.messages,
+        total_messages: file.total_messages,
+        duration: time("duration", file.duration)?,
+        warmup: time("warmup", file.warmup)?,
+        size,
+        pipeline: file.pipeline,
+        churn: file.churn.unwrap_or(false),
+        rate,
+        arrivals: file.arrivals,
+        burst_size: file.burst_size,
+        ramp: time("ramp", file.ramp)?,
+        pacing: file.pacing,
+        seed: 0,
+    };
+    let mut workload = workload(&typed).map_err(|failure| wrong(failure.text))?;
+    workload.name = name;
+    Ok(workload)
+}

@@ -115,27 +115,12 @@ pub fn run(
     here: (&str, &[String]),
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let now = jiff::Timestamp::now();
     let (mut file, mut store) = match &args.resume {
         Some(folder) => {
             let store = Store::open_sweep(folder)?;
             (store.read_json(SWEEP_FILE)?, store.probed(BYTES_NEEDED)?)
         }
-        None => {
-            let file = sweep_file(args, here, now)?;
-            // A contradiction should be told before a folder is made.
-            let at = match &file.sweep.along {
-                Along::Rate { limits, .. } => vec![limits.from_per_s],
-                Along::Clients { counts, .. } => counts.clone(),
-            };
-            for at in at {
-                plan_at(&file.sweep, at, machine)?;
-            }
-            let name = format!("sweep-{}", file.sweep.target.replace([':', '/', '[', ']'], "-"));
-            let date = now.strftime("%Y-%m-%d").to_string();
-            let store = Store::create(&args.results, &date, &file.label, &name, BYTES_NEEDED)?;
-            (file, store)
-        }
+        None => new_sweep(args, machine, here)?,
     };
     trials.prepare()?;
     let ended = {
@@ -171,6 +156,24 @@ pub fn run(
     }
 }
 
+/// The sweep that was asked for, and a folder for it.
+fn new_sweep(args: &SweepArgs, machine: &Machine, here: (&str, &[String])) -> Result<(SweepFile, Store), Failure> {
+    let now = jiff::Timestamp::now();
+    let file = sweep_file(args, here, now)?;
+    // A contradiction should be told before a folder is made.
+    let at = match &file.sweep.along {
+        Along::Rate { limits, .. } => vec![limits.from_per_s],
+        Along::Clients { counts, .. } => counts.clone(),
+    };
+    for at in at {
+        plan_at(&file.sweep, at, machine)?;
+    }
+    let name = format!("sweep-{}", file.sweep.target.replace([':', '/', '[', ']'], "-"));
+    let date = now.strftime("%Y-%m-%d").to_string();
+    let store = Store::create(&args.results, &date, &file.label, &name, BYTES_NEEDED)?;
+    Ok((file, store))
+}
+
 /// The sweep that was asked for, before its first trial.
 fn sweep_file(
     args: &SweepArgs,
@@ -184,65 +187,15 @@ fn sweep_file(
         format!("--pipeline={}", args.pipeline),
         format!("--pin={}", args.pin),
     ];
-    let along = match (&args.slo, args.clients.as_slice()) {
-        (None, []) => {
-            return Err(Failure::usage(
-                "sweep along what? Give --slo 'p99<2ms' for the highest rate within a limit, or --clients 1,10,100,1000 for \
-                 the curve over clients",
-            ));
-        }
-        (None, [one]) => {
-            return Err(Failure::usage(format!(
-                "--clients {one} is one point and no curve: give at least two, as in --clients 1,10,100,1000, or --slo for a \
-                 search along the rate"
-            )));
-        }
-        (Some(_), [_, _, ..]) => {
-            return Err(Failure::usage(
-                "--slo searches along the rate and --clients with a list along the clients: give one number of clients, or \
-                 leave --slo out",
-            ));
-        }
-        (Some(slo), clients) => {
-            flags.push(format!("--clients={}", clients.first().copied().unwrap_or(50)));
-            let arrivals = args.arrivals.unwrap_or(Spacing::Poisson).to_possible_value();
-            flags.push(format!(
-                "--arrivals={}",
-                arrivals.expect("no value is hidden").get_name()
-            ));
-            let least_per_s = slo.least_per_s();
-            let limits = Limits {
-                from_per_s: args.from.unwrap_or(4000.max(least_per_s)),
-                least_per_s,
-                most_per_s: args.to.unwrap_or(10_000_000),
-                precision: f64::from(args.precision.unwrap_or(5)) / 100.0,
-                repeats: args.repeats,
-            };
-            if limits.from_per_s < least_per_s {
-                return Err(Failure::usage(format!(
-                    "--from {} is too slow for {slo}: within a minute a percentile needs 100 samples beyond it, so at least \
-                     {least_per_s} messages/s",
-                    limits.from_per_s
-                )));
-            }
-            if limits.most_per_s < limits.from_per_s {
-                return Err(Failure::usage(format!(
-                    "--to {} is below --from {}: give a higher one",
-                    limits.most_per_s, limits.from_per_s
-                )));
-            }
-            Along::Rate { slo: *slo, limits }
-        }
-        (None, counts) => {
-            let mut counts = counts.to_vec();
-            counts.sort_unstable();
-            counts.dedup();
-            Along::Clients {
-                counts,
-                repeats: args.repeats,
-            }
-        }
-    };
+    let along = along(args)?;
+    if let Along::Rate { .. } = along {
+        flags.push(format!("--clients={}", args.clients.first().copied().unwrap_or(50)));
+        let arrivals = args.arrivals.unwrap_or(Spacing::Poisson).to_possible_value();
+        flags.push(format!(
+            "--arrivals={}",
+            arrivals.expect("no value is hidden").get_name()
+        ));
+    }
     Ok(SweepFile {
         schema_version: SCHEMA_VERSION.to_string(),
         label: args.label.clone().unwrap_or_else(|| label.to_string()),
@@ -258,6 +211,63 @@ fn sweep_file(
         spent_ms: 0,
         ended: None,
     })
+}
+
+/// What changes from point to point.
+fn along(args: &SweepArgs) -> Result<Along, Failure> {
+    match (&args.slo, args.clients.as_slice()) {
+        (None, []) => Err(Failure::usage(
+            "sweep along what? Give --slo 'p99<2ms' for the highest rate within a limit, or --clients 1,10,100,1000 for \
+             the curve over clients",
+        )),
+        (None, [one]) => Err(Failure::usage(format!(
+            "--clients {one} is one point and no curve: give at least two, as in --clients 1,10,100,1000, or --slo for a \
+             search along the rate"
+        ))),
+        (Some(_), [_, _, ..]) => Err(Failure::usage(
+            "--slo searches along the rate and --clients with a list along the clients: give one number of clients, or \
+             leave --slo out",
+        )),
+        (Some(slo), _) => Ok(Along::Rate {
+            slo: *slo,
+            limits: limits(args, slo)?,
+        }),
+        (None, counts) => {
+            let mut counts = counts.to_vec();
+            counts.sort_unstable();
+            counts.dedup();
+            Ok(Along::Clients {
+                counts,
+                repeats: args.repeats,
+            })
+        }
+    }
+}
+
+/// Between which rates the highest one is searched.
+fn limits(args: &SweepArgs, slo: &Slo) -> Result<Limits, Failure> {
+    let least_per_s = slo.least_per_s();
+    let limits = Limits {
+        from_per_s: args.from.unwrap_or(4000.max(least_per_s)),
+        least_per_s,
+        most_per_s: args.to.unwrap_or(10_000_000),
+        precision: f64::from(args.precision.unwrap_or(5)) / 100.0,
+        repeats: args.repeats,
+    };
+    if limits.from_per_s < least_per_s {
+        return Err(Failure::usage(format!(
+            "--from {} is too slow for {slo}: within a minute a percentile needs 100 samples beyond it, so at least \
+             {least_per_s} messages/s",
+            limits.from_per_s
+        )));
+    }
+    if limits.most_per_s < limits.from_per_s {
+        return Err(Failure::usage(format!(
+            "--to {} is below --from {}: give a higher one",
+            limits.most_per_s, limits.from_per_s
+        )));
+    }
+    Ok(limits)
 }
 
 fn slo(text: &str) -> Result<Slo, String> {

@@ -9,6 +9,7 @@ use crate::record::{
     Connections, CpuDistance, Environment, Histograms, Identity, Incomplete, LatencySet, LittlesLaw, Measurement,
     Network, Repetition, SCHEMA_VERSION, ServerStats, SteadyState, SuitePlace, Target, Throughput, Totals, Window,
 };
+use crate::recorder::Recorder;
 use crate::recorder::latency::LatencyHistogram;
 use crate::sampler::watcher::Readings;
 use crate::subject::{Probes, Stopped};
@@ -119,14 +120,18 @@ fn figures(parts: &Parts<'_>) -> Measurement {
             .as_ref()
             .map(|stats| ServerStats::without_probes(stats, parts.probes.connections, parts.probes.bytes)),
         first_failures: recorder.outcomes.clone().first_failures(),
-        histograms: Histograms {
-            response: recorder.response.encode(),
-            service: recorder.service.encode(),
-            send_lag: recorder.send_lag.encode(),
-            connect: recorder.connect.encode(),
-            hiccup: readings.hiccups.as_ref().and_then(LatencyHistogram::encode),
-        },
+        histograms: histograms(recorder, readings),
         ..nothing_measured(plan)
+    }
+}
+
+fn histograms(recorder: &Recorder, readings: &Readings) -> Histograms {
+    Histograms {
+        response: recorder.response.encode(),
+        service: recorder.service.encode(),
+        send_lag: recorder.send_lag.encode(),
+        connect: recorder.connect.encode(),
+        hiccup: readings.hiccups.as_ref().and_then(LatencyHistogram::encode),
     }
 }
 

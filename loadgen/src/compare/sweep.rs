@@ -49,10 +49,7 @@ pub fn run_sweep(
         let plan = plan_at(&file.sweep, point.at)?;
         let left = file.sweep.trials_left(store.records());
         let each = match done {
-            0 => {
-                plan.workload.duration().unwrap_or_default()
-                    + Duration::from_millis(plan.workload.warmup_ms + AROUND_MS)
-            }
+            0 => expected(&plan),
             trials => begun.elapsed() / trials,
         };
         let now = SweepNow {
@@ -62,15 +59,7 @@ pub fn run_sweep(
             left,
             time_left: each * left,
         };
-        let place = SuitePlace {
-            suite: "sweep".to_string(),
-            round: point.run,
-            position: u32::try_from(store.records().len() + 1).unwrap_or(u32::MAX),
-            seed: file.sweep.seed,
-            attempt: point.attempt,
-            control: false,
-            plan_hash: None,
-        };
+        let place = place(&file.sweep, point, store.records().len());
         let trial = trials.run(&plan, &place, &mut |progress| view.moves(&now, progress));
         view.ends(&now, &trial);
         let was_interrupted = trial.incomplete_reason == Some(Incomplete::Interrupted);
@@ -94,6 +83,24 @@ pub fn run_sweep(
 
 /// Start, connect, hold and stop of a trial.
 const AROUND_MS: u64 = 1200;
+
+/// How long a trial will take, before one was seen.
+fn expected(plan: &Plan) -> Duration {
+    plan.workload.duration().unwrap_or_default() + Duration::from_millis(plan.workload.warmup_ms + AROUND_MS)
+}
+
+/// Where a trial stands among `kept` earlier ones.
+fn place(sweep: &Sweep, point: Point, kept: usize) -> SuitePlace {
+    SuitePlace {
+        suite: "sweep".to_string(),
+        round: point.run,
+        position: u32::try_from(kept + 1).unwrap_or(u32::MAX),
+        seed: sweep.seed,
+        attempt: point.attempt,
+        control: false,
+        plan_hash: None,
+    }
+}
 
 fn finish(file: &mut SweepFile, store: &Store, end: End) -> Result<End, Failure> {
     file.ended = Some(end.as_str().to_string());

@@ -150,17 +150,7 @@ fn measure(
     };
     let cpus = || distance::measure(&plan.placement.server_cpus, &plan.placement.loadgen_cpus);
     let cpus_before = cpus();
-    let server = subject::obtain(&Request {
-        target: &plan.target,
-        start: plan.start,
-        workers,
-        server_cpus: &plan.placement.server_cpus,
-        connect_timeout: Duration::from_millis(plan.connect_timeout_ms),
-        arguments: &[],
-        allow_public: context.allow_public,
-        no_build: context.no_build,
-        counts_syscalls: plan.counting,
-    })?;
+    let server = subject::obtain(&request(plan, context, workers))?;
     let target = server.description();
     if target.origin == Origin::Attached {
         // Only now it is known how many workers it has; a pool that is too small would leave clients waiting.
@@ -200,6 +190,21 @@ fn measure(
         probes,
         stopped,
     }))
+}
+
+/// The server that the plan is for.
+fn request<'a>(plan: &'a Plan, context: &Context<'_>, workers: Option<u32>) -> Request<'a> {
+    Request {
+        target: &plan.target,
+        start: plan.start,
+        workers,
+        server_cpus: &plan.placement.server_cpus,
+        connect_timeout: Duration::from_millis(plan.connect_timeout_ms),
+        arguments: &[],
+        allow_public: context.allow_public,
+        no_build: context.no_build,
+        counts_syscalls: plan.counting,
+    }
 }
 
 /// Changes during the trial, and of a suite also those since its round began.

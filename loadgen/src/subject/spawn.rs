@@ -47,6 +47,31 @@ pub(super) struct Launch<'a> {
     pub(super) counts_syscalls: bool,
 }
 
+impl Launch<'_> {
+    fn command(&self, cgroup: Option<&Cgroup>) -> Command {
+        let mut command = launch::command(
+            self.launcher,
+            cgroup.into_iter().flat_map(Cgroup::directories),
+            self.nofile,
+            self.counts_syscalls,
+            self.binary,
+            self.arguments,
+        );
+        let stdin = if self.counts_syscalls {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C is for loadgen, which stops the server in its own time.
+            .process_group(0);
+        command
+    }
+}
+
 /// A server process; dropping it kills the whole tree and reaps it.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -78,28 +103,8 @@ impl Running {
     /// # Errors
     /// What went wrong, with the server's stderr.
     pub(super) fn start(launch: &Launch<'_>, cgroup: Result<Cgroup, String>) -> Result<Self, String> {
-        let directories = cgroup.iter().flat_map(Cgroup::directories);
-        let mut command = launch::command(
-            launch.launcher,
-            directories,
-            launch.nofile,
-            launch.counts_syscalls,
-            launch.binary,
-            launch.arguments,
-        );
-        let stdin = if launch.counts_syscalls {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        };
-        command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Ctrl-C is for loadgen, which stops the server in its own time.
-            .process_group(0);
-        let mut child =
-            spawn(command).map_err(|error| format!("{} cannot be run: {error}", launch.launcher.display()))?;
+        let mut child = spawn(launch.command(cgroup.as_ref().ok()))
+            .map_err(|error| format!("{} cannot be run: {error}", launch.launcher.display()))?;
         // Without a pipe the channel is closed at once, and waiting for READY says so.
         let stdout = child.stdout.take().map_or_else(|| mpsc::channel().1, read_lines);
         let stderr = child.stderr.take().map(keep_end).unwrap_or_default();

@@ -290,14 +290,8 @@ impl<'a> Trials<'a> {
     }
 
     fn table(&self, suite: &Suite, workload: &Workload, quantity: Judged) -> Table {
-        let pair = |target: &String, control| Pair {
-            target: target.clone(),
-            workload: workload.name.clone(),
-            control,
-        };
-        let mut rows: Vec<Pair> = suite.targets.iter().map(|target| pair(target, false)).collect();
-        let family = rows.len();
-        rows.extend(suite.control.iter().map(|target| pair(target, true)));
+        let rows = rows(suite, workload);
+        let family = suite.targets.len();
         let cells: Vec<Vec<Cell>> = (0..)
             .zip(&rows)
             .map(|(place, row)| self.cells(row, place, quantity))
@@ -353,6 +347,19 @@ impl<'a> Trials<'a> {
             pairs,
         }
     }
+}
+
+/// The targets, and behind them the A/A control.
+fn rows(suite: &Suite, workload: &Workload) -> Vec<Pair> {
+    let pair = |target: &String, control| Pair {
+        target: target.clone(),
+        workload: workload.name.clone(),
+        control,
+    };
+    let targets = suite.targets.iter().map(|target| pair(target, false));
+    targets
+        .chain(suite.control.iter().map(|target| pair(target, true)))
+        .collect()
 }
 
 /// Geometric mean: the level where there are too few rounds for a fit.

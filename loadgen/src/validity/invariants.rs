@@ -2,6 +2,7 @@
 //! this project says about itself), never a property of the server: loadgen then exits 1 with the numbers. Pure.
 
 use crate::record::{GateName, Measurement, Reason};
+use crate::units::count_f64;
 
 /// Name of the gate.
 pub const GATE: GateName = GateName::Conservation;
@@ -15,81 +16,102 @@ const LITTLE_MESSAGES: u64 = 10_000;
 /// One reason for each sum that does not hold, with both sides; empty when all do.
 #[must_use]
 pub fn violations(measurement: &Measurement) -> Vec<Reason> {
-    let mut found = Vec::new();
-    let mut equal = |left: u64, right: u64, text: &str| {
-        if left != right {
-            found.push(reason(
-                as_figure(left.abs_diff(right)),
-                format!("{left} {text} {right}"),
-            ));
-        }
-    };
-    let counts = &measurement.counts;
+    let sums = [counts(measurement), windows(measurement), bytes(measurement)];
+    sums.into_iter()
+        .flatten()
+        .filter_map(Sum::violation)
+        .chain(response_below_service(measurement))
+        .chain(little(measurement))
+        .collect()
+}
+
+/// Two figures that must be the same: `1 messages were echoed in all windows, but in the whole run 2`.
+struct Sum(u64, &'static str, u64);
+
+impl Sum {
+    fn violation(self) -> Option<Reason> {
+        let Self(left, text, right) = self;
+        (left != right).then(|| reason(count_f64(left.abs_diff(right)), format!("{left} {text} {right}")))
+    }
+}
+
+/// What became of the messages.
+fn counts(measurement: &Measurement) -> Vec<Sum> {
+    let (counts, latency) = (&measurement.counts, &measurement.latency_ns);
     let ended = counts.sent.saturating_sub(counts.in_flight_at_stop);
-    equal(
-        counts.planned,
-        counts.sent + counts.dropped,
-        "messages were planned, but sent and dropped are",
-    );
-    equal(
-        counts.sent,
-        counts.ok + counts.errors() + counts.in_flight_at_stop,
-        "messages were sent, but echoed, failed and in flight are",
-    );
-    equal(
-        measurement.latency_ns.response.count,
-        ended,
-        "times stand in the response histogram, but messages that ended are",
-    );
-    equal(
-        measurement.latency_ns.service.count,
-        ended,
-        "times stand in the service histogram, but messages that ended are",
-    );
-    if !measurement.windows.is_empty() {
-        let sum = |of: fn(&crate::record::Window) -> u64| measurement.windows.iter().map(of).sum();
-        equal(
-            sum(|window| window.ok),
-            counts.ok,
+    vec![
+        Sum(
+            counts.planned,
+            "messages were planned, but sent and dropped are",
+            counts.sent + counts.dropped,
+        ),
+        Sum(
+            counts.sent,
+            "messages were sent, but echoed, failed and in flight are",
+            counts.ok + counts.errors() + counts.in_flight_at_stop,
+        ),
+        Sum(
+            latency.response.count,
+            "times stand in the response histogram, but messages that ended are",
+            ended,
+        ),
+        Sum(
+            latency.service.count,
+            "times stand in the service histogram, but messages that ended are",
+            ended,
+        ),
+    ]
+}
+
+/// The windows and the whole run.
+fn windows(measurement: &Measurement) -> Vec<Sum> {
+    let (counts, windows) = (&measurement.counts, &measurement.windows);
+    if windows.is_empty() {
+        return Vec::new();
+    }
+    let mut sums = vec![
+        Sum(
+            windows.iter().map(|window| window.ok).sum(),
             "messages were echoed in all windows, but in the whole run",
-        );
-        equal(
-            sum(|window| window.errors),
-            counts.errors(),
+            counts.ok,
+        ),
+        Sum(
+            windows.iter().map(|window| window.errors).sum(),
             "messages failed in all windows, but in the whole run",
-        );
-        // Records before 1.1.0 do not know what was sent in a window.
-        if let Some(sent) = measurement
-            .windows
-            .iter()
-            .map(|window| window.sent)
-            .sum::<Option<u64>>()
-        {
-            equal(
-                sent,
-                counts.sent,
-                "messages were sent in all windows, but in the whole run",
-            );
-        }
-    }
-    // Bytes can only be compared when both sides ended in order.
+            counts.errors(),
+        ),
+    ];
+    // Records before 1.1.0 do not know what was sent in a window.
+    let sent: Option<u64> = windows.iter().map(|window| window.sent).sum();
+    sums.extend(sent.map(|sent| {
+        Sum(
+            sent,
+            "messages were sent in all windows, but in the whole run",
+            counts.sent,
+        )
+    }));
+    sums
+}
+
+/// Both sides' bytes, which can only be compared when both ended in order.
+fn bytes(measurement: &Measurement) -> Vec<Sum> {
+    let (counts, totals) = (&measurement.counts, &measurement.totals);
     let in_order = measurement.complete && counts.errors() == 0 && counts.in_flight_at_stop == 0;
-    if let Some(stats) = measurement.server_stats.filter(|_| in_order) {
-        let totals = &measurement.totals;
-        equal(
+    let Some(stats) = measurement.server_stats.filter(|_| in_order) else {
+        return Vec::new();
+    };
+    vec![
+        Sum(
             stats.bytes_in,
-            totals.bytes_sent,
             "bytes came to the server by its STATS, but loadgen sent",
-        );
-        equal(
+            totals.bytes_sent,
+        ),
+        Sum(
             stats.bytes_out,
-            totals.bytes_received,
             "bytes left the server by its STATS, but loadgen received",
-        );
-    }
-    found.extend(response_below_service(measurement));
-    found.extend(little(measurement));
-    found
+            totals.bytes_received,
+        ),
+    ]
 }
 
 /// Whether a record holds a violation.
@@ -112,7 +134,7 @@ fn response_below_service(measurement: &Measurement) -> Option<Reason> {
         // Both are known within a thousandth.
         (response + response / 1000 < service).then(|| {
             reason(
-                as_figure(service - response),
+                count_f64(service - response),
                 format!("the response {name} of {response} ns is below the service {name} of {service} ns"),
             )
         })
@@ -145,9 +167,4 @@ fn reason(observed: f64, text: String) -> Reason {
         0.0,
         format!("{text}: a fault of loadgen or of the server's STATS, please report it"),
     )
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn as_figure(count: u64) -> f64 {
-    count as f64
 }

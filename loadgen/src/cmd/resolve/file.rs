@@ -44,26 +44,8 @@ pub(super) fn from_file(path: &str) -> Result<Workload, Failure> {
             .transpose()
             .map_err(|error| wrong(format!("{field}: {error}")))
     };
-    let size = file
-        .size
-        .map(|size| match size {
-            toml::Value::Integer(bytes) => bytes.to_string(),
-            toml::Value::String(text) => text,
-            other => other.to_string(),
-        })
-        .map(|text| arguments::size(&text))
-        .transpose()
-        .map_err(|error| wrong(format!("size: {error}")))?;
-    let rate = file
-        .rate
-        .map(|rate| match rate {
-            toml::Value::Integer(rate) => rate.to_string(),
-            toml::Value::String(text) => text,
-            other => other.to_string(),
-        })
-        .map(|text| arguments::count(&text))
-        .transpose()
-        .map_err(|error| wrong(format!("rate: {error}")))?;
+    let size = file.size.map(as_typed).map(|text| arguments::size(&text)).transpose();
+    let rate = file.rate.map(as_typed).map(|text| arguments::count(&text)).transpose();
     let stops = [
         file.messages.is_some(),
         file.total_messages.is_some(),
@@ -82,10 +64,10 @@ pub(super) fn from_file(path: &str) -> Result<Workload, Failure> {
         total_messages: file.total_messages,
         duration: time("duration", file.duration)?,
         warmup: time("warmup", file.warmup)?,
-        size,
+        size: size.map_err(|error| wrong(format!("size: {error}")))?,
         pipeline: file.pipeline,
         churn: file.churn.unwrap_or(false),
-        rate,
+        rate: rate.map_err(|error| wrong(format!("rate: {error}")))?,
         arrivals: file.arrivals,
         burst_size: file.burst_size,
         ramp: time("ramp", file.ramp)?,
@@ -95,4 +77,12 @@ pub(super) fn from_file(path: &str) -> Result<Workload, Failure> {
     let mut workload = workload(&typed).map_err(|failure| wrong(failure.text))?;
     workload.name = name;
     Ok(workload)
+}
+
+/// A value as it would stand behind its flag: 64, "64", "64..1024".
+fn as_typed(value: toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text,
+        other => other.to_string(),
+    }
 }

@@ -1,11 +1,19 @@
-//! Holds ARCHITECTURE.md against the sources: imports point down its list of layers, and what its table confines to some
-//! rooms is found nowhere else. Only what source text can show; tests at the end of a file are left out.
+//! Holds ARCHITECTURE.md against the sources: imports point down its list of layers, what its table confines to some rooms
+//! is found nowhere else, and no file and no function is long. Only what source text can show; tests at the end of a file
+//! are left out.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use syn::spanned::Spanned as _;
+use syn::visit::{self, Visit};
 
 const ARCHITECTURE: &str = include_str!("../../ARCHITECTURE.md");
+/// What is longer does more than one kind of work. The record is a schema, which is better read in one piece.
+const MOST_LINES_OF_A_FILE: usize = 450;
+const SCHEMA: &str = "record/";
+/// From the line of `fn` to its closing brace.
+const MOST_LINES_OF_A_FUNCTION: usize = 60;
 
 #[test]
 fn imports_point_one_way() {
@@ -55,6 +63,34 @@ fn what_is_confined_to_some_rooms_is_found_nowhere_else() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_and_functions_of_loadgen_are_short() {
+    let wrong: Vec<String> = sources("loadgen/src").iter().flat_map(Source::too_long).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_too_long_is_named_with_its_file_line_and_length() {
+    let long = |lines| format!("impl A {{\n    fn long() {{{}    }}\n}}\n", "\n        a();".repeat(lines) + "\n");
+    let planted = |path: &str, text: String| Source {
+        path: path.into(),
+        text,
+    };
+    assert_eq!(
+        planted("engine/a.rs", long(59)).too_long(),
+        ["engine/a.rs:2: fn long has 61 lines, more than 60: cut it by kind of work"]
+    );
+    assert!(planted("engine/a.rs", long(58)).too_long().is_empty());
+    let file = |lines, tests: &str| "// a line\n".repeat(lines) + tests;
+    let tests = "\n#[cfg(test)]\n#[expect(dead_code)]\nmod tests {\n    fn a() {}\n}\n";
+    assert_eq!(
+        planted("engine/a.rs", file(451, tests)).too_long(),
+        ["engine/a.rs: 451 lines without tests, more than 450: cut it by kind of work"]
+    );
+    assert!(planted("engine/a.rs", file(450, tests)).too_long().is_empty());
+    assert!(planted("record/a.rs", file(451, tests)).too_long().is_empty());
 }
 
 #[test]
@@ -112,14 +148,37 @@ impl Source {
         self.path == place || place.ends_with('/') && self.path.starts_with(place)
     }
 
+    /// Without its tests, which are at the end.
+    fn code(&self) -> &str {
+        self.text.split("\n#[cfg(test)]\n").next().unwrap_or_default()
+    }
+
+    /// One sentence for the file, and for each of its functions, that is too long.
+    fn too_long(&self) -> Vec<String> {
+        let lines = self.code().lines().count();
+        let file = (lines > MOST_LINES_OF_A_FILE && !self.is_in(SCHEMA)).then(|| {
+            format!(
+                "{}: {lines} lines without tests, more than {MOST_LINES_OF_A_FILE}: cut it by kind of work",
+                self.path
+            )
+        });
+        let mut functions = Functions::default();
+        functions.visit_file(&syn::parse_file(self.code()).unwrap_or_else(|error| panic!("{}: {error}", self.path)));
+        let functions = functions.found.into_iter().filter_map(|(name, first, last)| {
+            let lines = last - first + 1;
+            (lines > MOST_LINES_OF_A_FUNCTION).then(|| {
+                format!(
+                    "{}:{first}: fn {name} has {lines} lines, more than {MOST_LINES_OF_A_FUNCTION}: cut it by kind of work",
+                    self.path
+                )
+            })
+        });
+        file.into_iter().chain(functions).collect()
+    }
+
     /// Numbered from 1, without comments and tests.
     fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        let code = self
-            .text
-            .split("\n#[cfg(test)]\nmod tests {")
-            .next()
-            .unwrap_or_default();
-        (1..).zip(code.lines().map(|line| match line.find("//") {
+        (1..).zip(self.code().lines().map(|line| match line.find("//") {
             // An address in a text is no comment.
             Some(at) if !line[..at].ends_with(':') => &line[..at],
             _ => line,
@@ -136,6 +195,38 @@ impl Source {
         self.lines()
             .filter_map(|(number, line)| Some((number, found(line)?)))
             .collect()
+    }
+}
+
+/// All functions with a body: name, first and last line.
+#[derive(Default)]
+struct Functions {
+    found: Vec<(String, usize, usize)>,
+}
+
+impl Functions {
+    fn add(&mut self, signature: &syn::Signature, body: &syn::Block) {
+        let lines = (signature.span().start().line, body.span().end().line);
+        self.found.push((signature.ident.to_string(), lines.0, lines.1));
+    }
+}
+
+impl Visit<'_> for Functions {
+    fn visit_item_fn(&mut self, function: &syn::ItemFn) {
+        self.add(&function.sig, &function.block);
+        visit::visit_item_fn(self, function);
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &syn::ImplItemFn) {
+        self.add(&function.sig, &function.block);
+        visit::visit_impl_item_fn(self, function);
+    }
+
+    fn visit_trait_item_fn(&mut self, function: &syn::TraitItemFn) {
+        if let Some(body) = &function.default {
+            self.add(&function.sig, body);
+        }
+        visit::visit_trait_item_fn(self, function);
     }
 }
 

@@ -55,20 +55,20 @@ fn run(cli: Cli) -> Result<Option<Exit>, Failure> {
         Some(Verb::Connect(args)) => connect(&args).map(|()| None),
         Some(Verb::Sweep(args)) => sweep(&args, &command).map(|()| None),
         Some(Verb::Merge(args)) => cmd::merge::run(&args),
-        Some(Verb::List) => cmd::run::print(&cmd::list::run()).map(|()| None),
+        Some(Verb::List) => cmd::output::print(&cmd::list::run()).map(|()| None),
         Some(Verb::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "loadgen", &mut script);
-            cmd::run::print(&String::from_utf8_lossy(&script)).map(|()| None)
+            cmd::output::print(&String::from_utf8_lossy(&script)).map(|()| None)
         }
         Some(Verb::Man) => {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
             rendered.map_err(|error| Failure::fault(format!("the manual page: {error}")))?;
-            cmd::run::print(&String::from_utf8_lossy(&page)).map(|()| None)
+            cmd::output::print(&String::from_utf8_lossy(&page)).map(|()| None)
         }
         Some(Verb::AsOwnerOf { folder, arguments }) => Err(subject::run_as_owner_of(&folder, &arguments)),
-        Some(Verb::TryPrivateNetwork) => cmd::run::print(&format!("{}\n", subject::try_private()?)).map(|()| None),
+        Some(Verb::TryPrivateNetwork) => cmd::output::print(&format!("{}\n", subject::try_private()?)).map(|()| None),
         Some(Verb::LaunchServer { arguments }) => Err(subject::launch_server(arguments.into_iter().map(Into::into))),
     }
 }

@@ -73,7 +73,12 @@ fn files_and_functions_of_loadgen_are_short() {
 
 #[test]
 fn what_is_too_long_is_named_with_its_file_line_and_length() {
-    let long = |lines| format!("impl A {{\n    fn long() {{{}    }}\n}}\n", "\n        a();".repeat(lines) + "\n");
+    let long = |lines| {
+        format!(
+            "impl A {{\n    fn long() {{{}    }}\n}}\n",
+            "\n        a();".repeat(lines) + "\n"
+        )
+    };
     let planted = |path: &str, text: String| Source {
         path: path.into(),
         text,

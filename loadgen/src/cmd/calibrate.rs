@@ -6,7 +6,7 @@ use crate::calibration::scorecard::{Scorecard, Setting, Verdict};
 use crate::calibration::suite::{self, Progress};
 use crate::calibration::truth_server::{self, TruthServer};
 use crate::cmd::arguments::Pin;
-use crate::cmd::run::print;
+use crate::cmd::output::print;
 use crate::environment;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;

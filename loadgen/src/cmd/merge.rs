@@ -1,7 +1,7 @@
 //! `loadgen merge FILES...`: one record out of those of several generators.
 
-use crate::cmd::arguments::{OutputFormat, histogram_file};
-use crate::cmd::run;
+use super::output::Output;
+use crate::cmd::arguments::OutputArgs;
 use crate::failure::{Exit, Failure};
 use crate::measurement::merge::{self, Part};
 use crate::measurement::store::read_record;
@@ -19,25 +19,8 @@ pub struct MergeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub expect: Option<u32>,
 
-    /// Write the merged record (JSON; CSV or text by the suffix .csv or .txt) to this file, - for stdout
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-
-    /// What to print, or to write with --output
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub output_format: Option<OutputFormat>,
-
-    /// Write the merged histograms for HdrHistogram tools: response times as FILE.hgrm, all as FILE.hlog
-    #[arg(long, value_name = "FILE", value_parser = histogram_file)]
-    pub histogram: Option<PathBuf>,
-
-    /// Print every percentile that the sample carries, with its 95 % interval
-    #[arg(short = 'L', long)]
-    pub latency: bool,
-
-    /// Exit with code 7 when the merged measurement is invalid
-    #[arg(long)]
-    pub require_valid: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Merges, prints, writes. Ok with exit code 0, 4, 5, 7 or 130, as after a run.
@@ -47,12 +30,7 @@ pub struct MergeArgs {
 pub fn run(args: &MergeArgs) -> Result<Option<Exit>, Failure> {
     let (parts, lost) = gather(args)?;
     let merged = merge::merge(parts, &lost).map_err(|text| Failure::usage(format!("merge: {text}")))?;
-    let output = run::prepare("--output", args.output.as_deref())?;
-    let histogram = run::prepare("--histogram", args.histogram.as_deref())?;
-    let format = run::format_of(args.output_format, args.output.as_deref());
-    let told = run::tell(output, format, args.latency, &merged);
-    told.and(run::save_histogram(histogram, args.histogram.as_deref(), &merged))?;
-    Ok(run::exit_code(args.require_valid, &merged))
+    Output::prepare(&args.output)?.tell(&merged)
 }
 
 /// The records that are there, and the names of those that are not.

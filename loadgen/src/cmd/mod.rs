@@ -6,6 +6,7 @@ pub mod compare;
 pub mod connect;
 pub mod list;
 pub mod merge;
+pub mod output;
 pub mod progress;
 pub mod publish;
 pub mod report;

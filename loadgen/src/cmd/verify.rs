@@ -1,7 +1,7 @@
 //! `loadgen verify`: the echo contract, rule by rule.
 
 use crate::cmd::arguments::VerifyArgs;
-use crate::cmd::run::print;
+use crate::cmd::output::print;
 use crate::failure::{Exit, Failure};
 use crate::notice::notice;
 use crate::record::Start;

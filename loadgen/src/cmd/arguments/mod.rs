@@ -127,6 +127,25 @@ pub struct RunArgs {
     #[arg(long)]
     pub allow_public: bool,
 
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// Print nothing but results and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Count the server's system calls per message; this slows it, so the rate is then no timing
+    #[arg(long)]
+    pub count_syscalls: bool,
+
+    /// Print the plan and measure nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Where the record of a run, or of several runs merged, goes.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
     /// Write the record (JSON; CSV or text by the suffix .csv or .txt) to this file, - for stdout
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -143,21 +162,9 @@ pub struct RunArgs {
     #[arg(short = 'L', long)]
     pub latency: bool,
 
-    /// Print nothing but results and errors
-    #[arg(short, long)]
-    pub quiet: bool,
-
     /// Exit with code 7 when the measurement is invalid
     #[arg(long)]
     pub require_valid: bool,
-
-    /// Count the server's system calls per message; this slows it, so the rate is then no timing
-    #[arg(long)]
-    pub count_syscalls: bool,
-
-    /// Print the plan and measure nothing
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 /// What the clients do.

@@ -26,4 +26,5 @@ compile_error!(
 pub mod catalog;
 pub mod conformance;
 pub mod ready;
+pub mod splitmix;
 pub mod stats;

@@ -9,8 +9,12 @@ const NS_PER_US: f64 = 1e3;
 const NS_PER_MS: f64 = 1e6;
 const NS_PER_S: f64 = 1e9;
 
+/// So many numbers have the upper 53 bits of a random one; all of them are exact as figures.
+pub const TWO_TO_THE_53: f64 = 9_007_199_254_740_992.0;
+
 /// A count, a number of bytes or of nanoseconds.
 #[must_use]
+#[inline]
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53, see above")]
 pub const fn count_f64(count: u64) -> f64 {
     count as f64
@@ -85,6 +89,18 @@ pub const fn round_u64(figure: f64) -> u64 {
     figure.round() as u64
 }
 
+/// The whole part; 0 for a negative figure or none, `u64::MAX` for one that is too large.
+#[must_use]
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast of a float saturates, and NaN becomes 0"
+)]
+pub const fn floor_u64(figure: f64) -> u64 {
+    figure as u64
+}
+
 /// As [`round_u64`], for places in a list.
 #[must_use]
 #[expect(
@@ -104,13 +120,14 @@ mod tests {
     fn counts_are_exact_up_to_two_to_the_fifty_third() {
         let most = 1_u64 << 53;
         assert_eq!(round_u64(count_f64(most - 1)), most - 1);
-        assert_eq!(count_f64(most), 9_007_199_254_740_992.0);
+        assert_eq!(count_f64(most), TWO_TO_THE_53);
     }
 
     #[test]
     fn what_is_no_whole_number_becomes_the_nearest_one() {
         assert_eq!([0.5, 2.4, -3.0, f64::NAN].map(round_u64), [1, 2, 0, 0]);
-        assert_eq!(round_u64(f64::INFINITY), u64::MAX);
+        assert_eq!([0.5, 2.9, -3.0, f64::NAN].map(floor_u64), [0, 2, 0, 0]);
+        assert_eq!([round_u64(f64::INFINITY), floor_u64(f64::INFINITY)], [u64::MAX; 2]);
         assert_eq!(s_to_ns(1.5), 1_500_000_000);
     }
 

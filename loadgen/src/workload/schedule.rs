@@ -6,6 +6,8 @@
 //! only changes the stretching, so it works for every pattern of arrivals.
 
 use crate::record::{Arrivals, OpenLoop};
+use crate::units::{TWO_TO_THE_53, count_f64, floor_u64};
+use echo_contract::splitmix;
 
 /// The plan, standing at its next message. A copy is a second reader of the same plan.
 #[derive(Clone, Copy, Debug)]
@@ -112,8 +114,7 @@ impl Schedule {
     #[inline]
     fn stretched(&self, units: u64) -> u64 {
         if self.ramp_ns > 0 {
-            #[expect(clippy::cast_precision_loss, reason = "message numbers stay far below 2^53")]
-            return self.stretched_units(units as f64);
+            return self.stretched_units(count_f64(units));
         }
         let ns = u128::from(units) * 1_000_000_000 / u128::from(self.rate_per_s);
         u64::try_from(ns).unwrap_or(u64::MAX)
@@ -121,30 +122,22 @@ impl Schedule {
 
     /// The inverse of the summed rate: R t²/2D during a ramp of length D, R (t - D/2) after it.
     #[inline]
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a time of up to 100 days in nanoseconds has an exact f64, and is never negative"
-    )]
     fn stretched_units(&self, units: f64) -> u64 {
-        let (rate_per_ns, ramp_ns) = (self.rate_per_s as f64 / 1e9, self.ramp_ns as f64);
+        let (rate_per_ns, ramp_ns) = (count_f64(self.rate_per_s) / 1e9, count_f64(self.ramp_ns));
         let in_ramp = rate_per_ns * ramp_ns / 2.0;
         let ns = if units < in_ramp {
             (2.0 * ramp_ns * units / rate_per_ns).sqrt()
         } else {
             units / rate_per_ns + ramp_ns / 2.0
         };
-        ns as u64
+        floor_u64(ns)
     }
 }
 
 /// The exponential gap of mean 1 before message `index`: -ln(1 - u), with u from SplitMix64 at that place of its sequence.
 #[inline]
 fn gap(seed: u64, index: u64) -> f64 {
-    let bits = super::payload::mix(seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15))) >> 11;
-    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
-    let uniform = bits as f64 / (1_u64 << 53) as f64;
+    let uniform = count_f64(splitmix::at(seed, index) >> 11) / TWO_TO_THE_53;
     -(1.0 - uniform).ln()
 }
 
@@ -163,6 +156,12 @@ mod tests {
             waiting: Waiting::Hybrid,
         };
         Schedule::new(&open, 7)
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_gaps_for_ever() {
+        let gaps = [0, 1, 2].map(|index| floor_u64(gap(7, index) * 1e9));
+        assert_eq!(gaps, [494_017_259, 16_930_815, 2_310_220_978]);
     }
 
     /// Planned times as a reader sees them whose clock moves in steps.

@@ -10,6 +10,7 @@ use crate::sampler::machine::{self, KernelThreads};
 use crate::sampler::{own, process};
 use crate::subject::TruthServer;
 use crate::suite::preset;
+use crate::units::{count_f64, duration_ns};
 use echo_contract::stats::Stats;
 use nix::unistd::Pid;
 use std::sync::mpsc::channel;
@@ -253,21 +254,20 @@ impl<'a> Witness<'a> {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rounded percentage")]
     fn quiet(&self) -> Quiet {
         let Some((begin, end)) = self.begin.zip(self.end) else {
             return Quiet::default();
         };
-        let wall_ns = (end.at - begin.at).as_nanos() as f64;
+        let wall_ns = count_f64(duration_ns(end.at - begin.at));
         let foreign = begin.machine_ns.zip(end.machine_ns).map(|(before, after)| {
-            let ours = (end.ours.saturating_sub(begin.ours)).as_nanos() as f64;
-            let kernel = end.kernel_ns.saturating_sub(begin.kernel_ns) as f64;
-            (100.0 * (after.saturating_sub(before) as f64 - ours - kernel) / wall_ns).max(0.0)
+            let ours = count_f64(duration_ns(end.ours.saturating_sub(begin.ours)));
+            let kernel = count_f64(end.kernel_ns.saturating_sub(begin.kernel_ns));
+            (100.0 * (count_f64(after.saturating_sub(before)) - ours - kernel) / wall_ns).max(0.0)
         });
         let delay = |of: usize| {
             begin.run_delay_ns[of]
                 .zip(end.run_delay_ns[of])
-                .map(|(before, after)| 100.0 * after.saturating_sub(before) as f64 / wall_ns)
+                .map(|(before, after)| 100.0 * count_f64(after.saturating_sub(before)) / wall_ns)
         };
         Quiet {
             foreign_cpu_percent: foreign,

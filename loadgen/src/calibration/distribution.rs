@@ -1,28 +1,23 @@
 //! How far a sample is from what it should be. Pure.
 
+use crate::units::{len_f64, round_usize};
+
 /// Order statistic: the smallest sample with at least a share `q` of all at or below it. `sorted` is not empty.
 #[must_use]
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an index below the length"
-)]
 pub fn quantile<T: Copy>(sorted: &[T], q: f64) -> T {
-    let rank = (q * sorted.len() as f64).ceil() as usize;
+    let rank = round_usize((q * len_f64(sorted.len())).ceil());
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
 /// Kolmogorov's distance: the greatest gap between the sample's distribution and the expected one.
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "a share")]
 pub fn ks_distance(sample: &[f64], cdf: impl Fn(f64) -> f64) -> f64 {
     let mut sorted = sample.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let n = sorted.len() as f64;
+    let n = len_f64(sorted.len());
     sorted.iter().enumerate().fold(0.0, |worst: f64, (index, &x)| {
         let at = cdf(x);
-        worst.max(at - index as f64 / n).max((index + 1) as f64 / n - at)
+        worst.max(at - len_f64(index) / n).max(len_f64(index + 1) / n - at)
     })
 }
 
@@ -31,17 +26,16 @@ pub fn ks_distance(sample: &[f64], cdf: impl Fn(f64) -> f64) -> f64 {
 /// Critical values: 2.492 at 5 %, 3.857 at 1 % (Stephens, JASA 69, 1974, table 1).
 /// (statrs has it behind a feature that puts fifteen crates into the lock file.)
 #[must_use]
-#[expect(clippy::cast_precision_loss, reason = "a count")]
 pub fn anderson_darling_exponential(sample: &[f64], rate: f64) -> f64 {
     let mut sorted = sample.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let n = sorted.len() as f64;
+    let n = len_f64(sorted.len());
     // ln F(x) = ln(1 - e^-rx); ln(1 - F(x)) = -rx.
     let sum: f64 = sorted
         .iter()
         .zip(sorted.iter().rev())
         .enumerate()
-        .map(|(index, (low, high))| (2 * index + 1) as f64 * ((-(-rate * low).exp_m1()).ln() - rate * high))
+        .map(|(index, (low, high))| len_f64(2 * index + 1) * ((-(-rate * low).exp_m1()).ln() - rate * high))
         .sum();
     if sorted.is_empty() { 0.0 } else { -n - sum / n }
 }

@@ -3,6 +3,7 @@
 use super::distribution::quantile;
 use super::scorecard::{Check, Finding};
 use crate::recorder::latency::LatencyHistogram;
+use crate::units::{TWO_TO_THE_53, count_f64, floor_u64};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -32,20 +33,18 @@ type Draw = fn(&mut ChaCha8Rng) -> u64;
 
 const SHAPES: [(&str, Draw); 3] = [
     // 1 us to 10 s, every decade as often.
-    ("log-uniform", |random| ns(1e3 * 10_f64.powf(7.0 * unit(random)))),
+    ("log-uniform", |random| floor_u64(1e3 * 10_f64.powf(7.0 * unit(random)))),
     // 20 us at least, index 1.2: the mean is there, the variance is not.
-    (
-        "Pareto",
-        |random| ns((20e3 * unit(random).powf(-1.0 / 1.2)).min(3.6e12)),
-    ),
+    ("Pareto", |random| {
+        floor_u64((20e3 * unit(random).powf(-1.0 / 1.2)).min(3.6e12))
+    }),
     // A cache that hits 95 times in 100, and a disk.
     ("bimodal", |random| {
         let centre = if unit(random) < 0.95 { 30e3 } else { 8e6 };
-        ns(centre * (0.8 + 0.4 * unit(random)))
+        floor_u64(centre * (0.8 + 0.4 * unit(random)))
     }),
 ];
 
-#[expect(clippy::cast_precision_loss, reason = "below 2^53 nanoseconds")]
 fn against_the_sort(shape: &str, drawn: &[u64]) -> [Check; 2] {
     let whole = recorded(drawn.iter());
     let mut merged = LatencyHistogram::default();
@@ -56,8 +55,8 @@ fn against_the_sort(shape: &str, drawn: &[u64]) -> [Check; 2] {
     sorted.sort_unstable();
     let worst = QUANTILES
         .map(|q| {
-            let exact = quantile(&sorted, q) as f64;
-            (whole.value_at_share(q) as f64 - exact).abs() / exact
+            let exact = count_f64(quantile(&sorted, q));
+            (count_f64(whole.value_at_share(q)) - exact).abs() / exact
         })
         .into_iter()
         .fold(0.0, f64::max);
@@ -84,17 +83,7 @@ fn recorded<'a>(values: impl Iterator<Item = &'a u64>) -> LatencyHistogram {
     histogram
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "at most an hour in nanoseconds, never negative"
-)]
-fn ns(value: f64) -> u64 {
-    value as u64
-}
-
 /// In (0, 1].
-#[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
 fn unit(random: &mut ChaCha8Rng) -> f64 {
-    ((random.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    count_f64((random.next_u64() >> 11) + 1) / TWO_TO_THE_53
 }

@@ -6,6 +6,7 @@ use super::distribution::quantile;
 use super::scorecard::{Check, Finding, Kind};
 use crate::engine::timestamps::RoundTrip;
 use crate::failure::Failure;
+use crate::units::{count_f64, ns_to_us};
 
 /// Round trips of which the first part is left out: it warms caches.
 const ROUND_TRIPS: usize = 20_000;
@@ -47,13 +48,11 @@ pub fn ac7(bench: &Bench<'_>) -> Result<Finding, Failure> {
     Ok(Finding::new("AC7", title, checks, Some(quiet)))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "below 2^53 nanoseconds")]
 fn ours_us(trip: &RoundTrip) -> Option<f64> {
-    Some(trip.ours_ns as f64 / 1e3)
+    Some(ns_to_us(trip.ours_ns))
 }
 
-#[expect(clippy::cast_precision_loss, reason = "below 2^53 nanoseconds")]
 fn bias_us(trip: &RoundTrip) -> Option<f64> {
     trip.kernel_ns
-        .map(|kernel_ns| (trip.ours_ns as f64 - kernel_ns as f64) / 1e3)
+        .map(|kernel_ns| (count_f64(trip.ours_ns) - count_f64(kernel_ns)) / 1e3)
 }

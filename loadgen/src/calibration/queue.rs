@@ -9,6 +9,7 @@ use super::theory::{Queue, lindley};
 use crate::failure::Failure;
 use crate::record::{Arrivals, Workload};
 use crate::recorder::trace::Traced;
+use crate::units::{count_f64, len_f64, ns_to_ms};
 use std::time::Duration;
 
 const SERVICE_NS: u64 = 1_000_000;
@@ -36,7 +37,7 @@ pub fn ac3(bench: &Bench<'_>) -> Result<Finding, Failure> {
     response.sort_unstable();
     let mut checks = complete(&ran, "", seconds);
     if !response.is_empty() {
-        let at = |q| ms(quantile(&response, q));
+        let at = |q| ns_to_ms(quantile(&response, q));
         checks.extend([
             Check::at_least("lowest response", "ms", 1.0, at(0.0), 1.0).exact(),
             Check::timing("p50", "ms", 1.0, at(0.5), 0.0, 0.15),
@@ -129,7 +130,7 @@ fn ac4(runs: &[Queued]) -> Finding {
 fn residuals(run: &Queued) -> Vec<Check> {
     let of = |part: std::ops::Range<usize>| -> Vec<f64> {
         let mut residuals: Vec<f64> = part
-            .map(|index| ms(run.measured_ns[index]) - ms(run.expected_ns[index]))
+            .map(|index| ns_to_ms(run.measured_ns[index]) - ns_to_ms(run.expected_ns[index]))
             .collect();
         residuals.sort_by(f64::total_cmp);
         residuals
@@ -176,20 +177,18 @@ fn residuals(run: &Queued) -> Vec<Check> {
 /// server's clock does not wait for it.
 fn ac5(runs: &[Queued], ac3: &Finding) -> Finding {
     let way_ms = overhead_ms(ac3).unwrap_or(f64::NAN);
-    #[expect(clippy::cast_precision_loss, reason = "a rate to count with")]
-    let rate_per_ms = RATE_PER_S as f64 / 1000.0;
+    let rate_per_ms = count_f64(RATE_PER_S) / 1000.0;
     let mut checks = vec![Check::told("way to the server and back, from AC3", "ms", way_ms)];
     for run in runs {
-        let mut sorted: Vec<f64> = run.measured_ns.iter().map(|&ns| ms(ns)).collect();
+        let mut sorted: Vec<f64> = run.measured_ns.iter().map(|&ns| ns_to_ms(ns)).collect();
         sorted.sort_by(f64::total_cmp);
         if sorted.is_empty() {
             continue;
         }
-        #[expect(clippy::cast_precision_loss, reason = "a count")]
-        let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
+        let mean = sorted.iter().sum::<f64>() / len_f64(sorted.len());
         let p99 = quantile(&sorted, 0.99);
-        let mean_expected = way_ms + run.form.mean(rate_per_ms, ms(SERVICE_NS));
-        let p99_expected = way_ms + run.form.quantile(0.99, rate_per_ms, ms(SERVICE_NS));
+        let mean_expected = way_ms + run.form.mean(rate_per_ms, ns_to_ms(SERVICE_NS));
+        let p99_expected = way_ms + run.form.quantile(0.99, rate_per_ms, ns_to_ms(SERVICE_NS));
         for (name, expected, measured, share) in [("mean", mean_expected, mean, 0.08), ("p99", p99_expected, p99, 0.12)]
         {
             let within = share * expected;
@@ -234,8 +233,7 @@ fn complete(ran: &Ran, name: &str, seconds: u64) -> Vec<Check> {
         Check::count(format!("{name}messages echoed"), counts.planned, counts.ok),
         Check::count(format!("{name}messages traced"), counts.planned, traced),
         Check::count(format!("{name}frames served"), counts.planned + FRAMES_BEFORE, frames),
-        #[expect(clippy::cast_precision_loss, reason = "a count")]
-        Check::told(format!("{name}messages in {seconds} s"), "", counts.planned as f64),
+        Check::told(format!("{name}messages in {seconds} s"), "", count_f64(counts.planned)),
     ]
 }
 
@@ -245,11 +243,6 @@ fn quiet_of(runs: &[Queued]) -> Option<Quiet> {
 
 fn response_ns(message: &Traced) -> u64 {
     message.answered_ns - message.planned_ns
-}
-
-#[expect(clippy::cast_precision_loss, reason = "below 2^53 nanoseconds")]
-fn ms(ns: u64) -> f64 {
-    ns as f64 / 1e6
 }
 
 #[cfg(test)]
@@ -274,9 +267,8 @@ mod tests {
             .collect();
         let mut responses = lindley(&planned, &service);
         responses.sort_unstable();
-        #[expect(clippy::cast_precision_loss, reason = "a count")]
-        let mean = ms(responses.iter().sum()) / responses.len() as f64;
-        (mean, ms(quantile(&responses, 0.99)))
+        let mean = ns_to_ms(responses.iter().sum()) / len_f64(responses.len());
+        (mean, ns_to_ms(quantile(&responses, 0.99)))
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::scorecard::{Check, Finding, Quiet};
 use crate::failure::Failure;
 use crate::record::{Arrivals, OpenLoop, Pacing, Waiting, Workload};
 use crate::recorder::trace::Traced;
+use crate::units::{count_f64, len_f64, ns_to_s};
 use crate::workload::schedule::Schedule;
 use std::time::Duration;
 
@@ -93,34 +94,31 @@ fn poisson_plan(rate: u64, seed: u64) -> Check {
         schedule.advance();
         let gap_ns = schedule.due_ns() - due_ns;
         due_ns += gap_ns;
-        seconds(gap_ns)
+        ns_to_s(gap_ns)
     };
-    #[expect(clippy::cast_precision_loss, reason = "a rate to count with")]
     let passed = (0..DRAWS)
         .filter(|_| {
             let draw: Vec<f64> = (0..GAPS_OF_A_DRAW).map(|_| gap_s()).collect();
-            anderson_darling_exponential(&draw, rate as f64) < CRITICAL_1_PERCENT
+            anderson_darling_exponential(&draw, count_f64(rate)) < CRITICAL_1_PERCENT
         })
         .count();
-    #[expect(clippy::cast_precision_loss, reason = "at most 100")]
     Check::at_least(
         format!("plan of {rate}/s poisson: draws of {GAPS_OF_A_DRAW} gaps that Anderson-Darling passes at 1 %"),
         "",
         99.0,
-        passed as f64,
+        len_f64(passed),
         DRAWS_TO_PASS,
     )
     .exact()
 }
 
 /// What the actual sends show.
-#[expect(clippy::cast_precision_loss, reason = "counts and rates far below 2^53")]
 fn of_sends(name: &str, rate: u64, arrivals: Arrivals, lag_limit_us: f64, messages: &[Traced]) -> Vec<Check> {
     let mut planned: Vec<u64> = messages.iter().map(|message| message.planned_ns).collect();
     let mut sent: Vec<u64> = messages.iter().map(|message| message.sent_ns).collect();
     let mut lag_us: Vec<f64> = messages
         .iter()
-        .map(|message| (message.sent_ns as f64 - message.planned_ns as f64) / 1e3)
+        .map(|message| (count_f64(message.sent_ns) - count_f64(message.planned_ns)) / 1e3)
         .collect();
     planned.sort_unstable();
     sent.sort_unstable();
@@ -128,8 +126,8 @@ fn of_sends(name: &str, rate: u64, arrivals: Arrivals, lag_limit_us: f64, messag
     if sent.len() < 2 {
         return vec![Check::count(format!("{name}messages traced"), 2, sent.len() as u64)];
     }
-    let span = |times: &[u64]| seconds(times[times.len() - 1] - times[0]);
-    let gaps: Vec<f64> = sent.windows(2).map(|pair| seconds(pair[1] - pair[0])).collect();
+    let span = |times: &[u64]| ns_to_s(times[times.len() - 1] - times[0]);
+    let gaps: Vec<f64> = sent.windows(2).map(|pair| ns_to_s(pair[1] - pair[0])).collect();
     let (p50, p99) = (quantile(&lag_us, 0.5), quantile(&lag_us, 0.99));
     let mut checks = vec![
         Check::at_least(format!("{name}earliest send after its plan"), "us", 0.0, lag_us[0], 0.0).exact(),
@@ -147,8 +145,8 @@ fn of_sends(name: &str, rate: u64, arrivals: Arrivals, lag_limit_us: f64, messag
     checks.push(if arrivals == Arrivals::Poisson {
         // A true sample of n gaps is further away than 1.95 / sqrt(n) once in a thousand times (Kolmogorov). And no message
         // leaves while the one before is being sent, so the shortest gaps are missing.
-        let limit = f64::max(0.02, 1.95 / (gaps.len() as f64).sqrt()) + 1.0 - (-SEND_S * rate as f64).exp();
-        let distance = ks_distance(&gaps, |gap| 1.0 - (-gap * rate as f64).exp());
+        let limit = f64::max(0.02, 1.95 / len_f64(gaps.len()).sqrt()) + 1.0 - (-SEND_S * count_f64(rate)).exp();
+        let distance = ks_distance(&gaps, |gap| 1.0 - (-gap * count_f64(rate)).exp());
         Check::at_most(
             format!("{name}Kolmogorov distance of the gaps from exponential"),
             "",
@@ -157,7 +155,10 @@ fn of_sends(name: &str, rate: u64, arrivals: Arrivals, lag_limit_us: f64, messag
             limit,
         )
     } else {
-        let mut off_us: Vec<f64> = gaps.iter().map(|gap| (gap - 1.0 / rate as f64).abs() * 1e6).collect();
+        let mut off_us: Vec<f64> = gaps
+            .iter()
+            .map(|gap| (gap - 1.0 / count_f64(rate)).abs() * 1e6)
+            .collect();
         off_us.sort_by(f64::total_cmp);
         // Each end of a gap may lag.
         Check::at_most(
@@ -185,9 +186,4 @@ fn word_of(waiting: Waiting) -> &'static str {
         Waiting::Hybrid => "hybrid",
         Waiting::Spin => "spin",
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "below 2^53 nanoseconds")]
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
 }

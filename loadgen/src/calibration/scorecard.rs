@@ -2,6 +2,7 @@
 
 use crate::record::Environment;
 use crate::record::Placement;
+use crate::units::count_f64;
 use serde::Serialize;
 
 /// How one accuracy test ended.
@@ -86,9 +87,8 @@ impl Check {
 
     /// A count that must be this one.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub fn count(quantity: impl Into<String>, expected: u64, measured: u64) -> Self {
-        Self::timing(quantity, "", expected as f64, measured as f64, 0.0, 0.0).exact()
+        Self::timing(quantity, "", count_f64(expected), count_f64(measured), 0.0, 0.0).exact()
     }
 
     /// A figure to read.

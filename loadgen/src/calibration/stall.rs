@@ -7,6 +7,7 @@ use super::theory::Stall;
 use crate::failure::Failure;
 use crate::record::Arrivals;
 use crate::recorder::latency::LatencyHistogram;
+use crate::units::{count_f64, ns_to_ms};
 use crate::validity::omission;
 use std::time::Duration;
 
@@ -68,11 +69,10 @@ fn against_the_formula(load: &str, rate: u64, response: &LatencyHistogram) -> Ve
         period: PERIOD_MS,
         load: 0.0,
     };
-    #[expect(clippy::cast_precision_loss, reason = "a rate to count with")]
-    let distance_ms = 1000.0 / rate as f64;
+    let distance_ms = 1000.0 / count_f64(rate);
     let mut checks = Vec::new();
     for (name, q) in [("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)] {
-        let (expected, measured) = (formula.quantile(q), ms(response.value_at_share(q)));
+        let (expected, measured) = (formula.quantile(q), ns_to_ms(response.value_at_share(q)));
         let below = distance_ms + 0.001 * expected;
         checks.push(Check::timing(
             format!("{load}{name}"),
@@ -130,7 +130,7 @@ pub fn ac2(bench: &Bench<'_>) -> Result<Finding, Failure> {
             format!("{name}p99 hides the stall (open loop: 90)"),
             "ms",
             0.0,
-            ms(response.value_at_share(0.99)),
+            ns_to_ms(response.value_at_share(0.99)),
             STALL_MS / 50.0,
         ));
         checks.push(Check {
@@ -156,7 +156,7 @@ pub fn ac2(bench: &Bench<'_>) -> Result<Finding, Failure> {
 
 /// Each client meets a stall once in a period, whatever else it sends.
 fn slowest(name: &str, stall_ms: f64, response: &LatencyHistogram) -> Check {
-    let max_ms = ms(response.summary().max.unwrap_or(0));
+    let max_ms = ns_to_ms(response.summary().max.unwrap_or(0));
     Check::at_least(
         format!("{name}slowest response"),
         "ms",
@@ -171,11 +171,6 @@ fn slowest(name: &str, stall_ms: f64, response: &LatencyHistogram) -> Check {
 fn warning(name: &str, response: &LatencyHistogram) -> Check {
     let warned = omission::closed_loop(&response.summary()).is_some();
     Check::count(format!("{name}warns of coordinated omission"), 1, u64::from(warned))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "below 2^53 nanoseconds")]
-fn ms(ns: u64) -> f64 {
-    ns as f64 / 1e6
 }
 
 #[cfg(test)]

@@ -318,9 +318,10 @@ fn reset_on_close(stream: &TcpStream) {
 }
 
 /// The same clock as the engine's.
-#[expect(clippy::cast_sign_loss, reason = "the monotonic clock is never negative")]
 fn now_ns() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| {
+        now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
+    })
 }
 
 #[cfg(test)]

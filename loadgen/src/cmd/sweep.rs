@@ -14,6 +14,7 @@ use crate::report::sweep as report;
 use crate::suite::search::Limits;
 use crate::suite::sweep::{Along, End, Slo, Sweep, SweepFile};
 use crate::text::{count, figure, minutes, time_ns};
+use crate::units::floor_u64;
 use clap::ValueEnum as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal as _, Write};
@@ -301,8 +302,7 @@ impl SweepView for Progress {
     fn moves(&mut self, now: &SweepNow, progress: TrialProgress) {
         let Some(bar) = &self.bar else { return };
         let share = (f64::from(now.done) + progress.fraction.clamp(0.0, 1.0)) / f64::from(now.done + now.left.max(1));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 1000")]
-        bar.set_position((share * 1000.0) as u64);
+        bar.set_position(floor_u64(share * 1000.0));
         bar.set_message(format!(
             "{} {}, run {}, {}, about {} left",
             now.stage,

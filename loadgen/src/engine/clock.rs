@@ -4,8 +4,8 @@ use nix::time::{ClockId, clock_gettime};
 
 /// Nanoseconds since an arbitrary moment in the past; never runs backwards.
 #[inline]
-#[expect(clippy::cast_sign_loss, reason = "the monotonic clock is never negative")]
 pub(crate) fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC always exists on Linux");
-    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+    // It is never negative.
+    now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
 }

@@ -309,9 +309,7 @@ fn token(slot: usize, generation: u32) -> u64 {
 }
 
 fn untoken(token: u64) -> (usize, u32) {
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart")]
-    let (slot, generation) = ((token >> 32) as usize, token as u32);
-    (slot, generation)
+    ((token >> 32) as usize, (token & 0xffff_ffff) as u32)
 }
 
 /// `connection reset by peer (ECONNRESET)`.

@@ -173,7 +173,7 @@ fn note_of(fd: RawFd, last: u64) -> io::Result<Option<u64>> {
     }
 }
 
-#[expect(clippy::cast_sign_loss, reason = "the wall clock is after 1970")]
 fn wall_ns(time: TimeSpec) -> u64 {
-    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
+    // After 1970 it is never negative.
+    time.tv_sec().cast_unsigned() * 1_000_000_000 + time.tv_nsec().cast_unsigned()
 }

@@ -14,7 +14,10 @@ const SAMPLES_BEYOND: u64 = 10;
 /// The bin of a time.
 #[must_use]
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "at most 5 bits are left")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "at most 5 bits are left, on a path of every message"
+)]
 pub fn bin(ns: u64) -> usize {
     let doubling = ns.max(1).ilog2();
     if doubling < SHORTEST_LOG2 {

@@ -1,6 +1,7 @@
 //! Distributions of times: recorded per worker, merged exactly, never averaged.
 
 use crate::record::{Hiccup, Latency};
+use crate::units::{count_f64, floor_u64};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
@@ -101,19 +102,18 @@ impl LatencyHistogram {
 
     /// The same, given in parts of [`PARTS`].
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "at most PARTS")]
     pub fn quantile(&self, parts: u64) -> Option<u64> {
         let beyond = u128::from(self.bins.len()) * u128::from(PARTS - parts);
         let carries = beyond >= u128::from(SAMPLES_BEYOND) * u128::from(PARTS);
-        carries.then(|| self.value_at_share(parts as f64 / PARTS as f64))
+        carries.then(|| self.value_at_share(count_f64(parts) / count_f64(PARTS)))
     }
 
     /// Share of the samples above `ns`, in percent, as exact as its bin; none when there are fewer than `at_least`.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a share of at most 2^53 samples")]
     pub fn percent_beyond(&self, ns: u64, at_least: u64) -> Option<f64> {
         let within = self.bins.count_between(0, ns);
-        (self.bins.len() >= at_least.max(1)).then(|| (self.bins.len() - within) as f64 * 100.0 / self.bins.len() as f64)
+        (self.bins.len() >= at_least.max(1))
+            .then(|| count_f64(self.bins.len() - within) * 100.0 / count_f64(self.bins.len()))
     }
 
     /// Place of a quantile among the sorted samples, from 1: n q, rounded up.
@@ -127,26 +127,19 @@ impl LatencyHistogram {
     /// s = sqrt(n q (1 - q)), z = 1.96. Samples are taken as independent; those of one run are not quite, so it is the
     /// least that the quantile may vary. None where the sample does not carry the quantile.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "ranks of at most 2^53 samples"
-    )]
     pub fn interval(&self, parts: u64) -> Option<(u64, u64)> {
         self.quantile(parts)?;
-        let (n, q) = (self.bins.len() as f64, parts as f64 / PARTS as f64);
+        let (n, q) = (count_f64(self.bins.len()), count_f64(parts) / count_f64(PARTS));
         let reach = 1.96 * (n * q * (1.0 - q)).sqrt();
-        let low = ((n * q - reach).floor() as u64).max(1);
-        let high = ((n * q + reach).ceil() as u64 + 1).min(self.bins.len());
+        let low = floor_u64(n * q - reach).max(1);
+        let high = (floor_u64((n * q + reach).ceil()) + 1).min(self.bins.len());
         Some((self.sample(low), self.sample(high)))
     }
 
     /// The sample of this rank, from 1, as exact as its bin.
-    #[expect(clippy::cast_precision_loss, reason = "ranks of at most 2^53 samples")]
     fn sample(&self, rank: u64) -> u64 {
         // Half a rank before it: rounding can then not reach into the next bin.
-        self.value_at_share((rank as f64 - 0.5) / self.bins.len() as f64)
+        self.value_at_share((count_f64(rank) - 0.5) / count_f64(self.bins.len()))
     }
 
     /// The bins, for other formats.

@@ -8,6 +8,7 @@ pub mod trace;
 pub mod window;
 
 use crate::record::Totals;
+use crate::units::{count_f64, len_f64};
 use in_flight::InFlight;
 use latency::LatencyHistogram;
 use outcome::{Kind, Outcomes};
@@ -190,11 +191,10 @@ impl Recorder {
     /// Jain's fairness index over the clients' messages, (Σx)²/(nΣx²); none without messages.
     /// Source: Jain, Chiu, Hawe, DEC-TR-301, 1984.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a rounded index is meant")]
     pub fn fairness_jain(&self) -> Option<f64> {
-        let sum: f64 = self.ok_of_client.iter().map(|&ok| ok as f64).sum();
-        let squares: f64 = self.ok_of_client.iter().map(|&ok| (ok as f64).powi(2)).sum();
-        (squares > 0.0).then(|| sum * sum / (self.ok_of_client.len() as f64 * squares))
+        let sum: f64 = self.ok_of_client.iter().map(|&ok| count_f64(ok)).sum();
+        let squares: f64 = self.ok_of_client.iter().map(|&ok| count_f64(ok).powi(2)).sum();
+        (squares > 0.0).then(|| sum * sum / (len_f64(self.ok_of_client.len()) * squares))
     }
 }
 

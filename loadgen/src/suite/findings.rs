@@ -10,7 +10,7 @@ use super::matrix::{Pair, Suite};
 use super::results::{pair_of, round_of};
 use crate::measurement::store::Stored;
 use crate::record::{Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
-use crate::units::count_f64;
+use crate::units::{count_f64, len_f64};
 use crate::validity::gates::was_not_to_be_measured;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -365,7 +365,7 @@ fn rows(suite: &Suite, workload: &Workload) -> Vec<Pair> {
 /// Geometric mean: the level where there are too few rounds for a fit.
 fn mean(cells: &[Cell]) -> Option<f64> {
     let logs: f64 = cells.iter().map(|cell| cell.figure.ln()).sum();
-    (!cells.is_empty()).then(|| (logs / count_f64(cells.len() as u64)).exp())
+    (!cells.is_empty()).then(|| (logs / len_f64(cells.len())).exp())
 }
 
 /// The targets that have a level, best first.

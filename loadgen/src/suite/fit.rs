@@ -7,6 +7,7 @@
 //! any false claim in the table is 5 %. There is no preliminary test and no choice between methods.
 
 use super::studentised::StudentisedRange;
+use crate::units::len_f64;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::collections::BTreeMap;
@@ -194,8 +195,8 @@ impl Fit {
         let (error, freedom) = self.error_of_difference(left, right);
         let rounds = self.levels[left]?.rounds.min(self.levels[right]?.rounds);
         let shows = |more: usize| -> Option<bool> {
-            let factor = float(more) / float(rounds);
-            let freedom = freedom * float(more - 1) / float((rounds - 1).max(1));
+            let factor = len_f64(more) / len_f64(rounds);
+            let freedom = freedom * len_f64(more - 1) / len_f64((rounds - 1).max(1));
             Some(reach(critical(family, freedom)?, freedom, error / factor.sqrt())? <= ratio.ln())
         };
         let (mut few, mut enough) = (ROUNDS_FOR_A_CLAIM - 1, ROUNDS_FOR_A_CLAIM);
@@ -359,11 +360,6 @@ fn subtract(row: &mut [f64], factor: f64, of: &[f64]) {
 
 fn dot(left: &[f64], right: &[f64]) -> f64 {
     left.iter().zip(right).map(|(a, b)| a * b).sum()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of rounds are small")]
-fn float(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]
@@ -554,9 +550,8 @@ mod tests {
             Self(ChaCha8Rng::seed_from_u64(seed))
         }
 
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         fn uniform(&mut self) -> f64 {
-            ((self.0.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+            (count_f64(self.0.next_u64() >> 11) + 0.5) / TWO_TO_THE_53
         }
 
         fn normal(&mut self) -> f64 {

@@ -8,6 +8,7 @@
 //!
 //! Above the lowest broken rate nothing counts as kept: a lucky run beyond the knee proves nothing.
 
+use crate::units::{count_f64, floor_u64};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -176,7 +177,7 @@ impl Search {
 
     /// The geometric middle, in three digits; none when both ends are close enough.
     fn middle(&self, kept: u64, broken: u64) -> Option<u64> {
-        let (low, high) = (as_figure(kept), as_figure(broken));
+        let (low, high) = (count_f64(kept), count_f64(broken));
         if high <= low * (1.0 + self.limits.precision) {
             return None;
         }
@@ -193,19 +194,9 @@ impl Search {
 }
 
 /// Three digits are enough for a rate.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rates are at most 10^7"
-)]
 fn rounded(rate: f64) -> u64 {
     let unit = 10_f64.powf((rate.log10().floor() - 2.0).max(0.0));
-    ((rate / unit).round() * unit) as u64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "rates are at most 10^7")]
-fn as_figure(rate: u64) -> f64 {
-    rate as f64
+    floor_u64((rate / unit).round() * unit)
 }
 
 #[cfg(test)]
@@ -240,7 +231,7 @@ mod tests {
 
     /// p99 of a single-server queue with exponential service, ln(100) / (capacity - rate), below 2 ms.
     fn queue_keeps(capacity: f64, rate: u64) -> bool {
-        let spare = capacity - as_figure(rate);
+        let spare = capacity - count_f64(rate);
         spare > 0.0 && 100_f64.ln() / spare < 0.002
     }
 
@@ -258,11 +249,11 @@ mod tests {
                 panic!("{outcome:?}");
             };
             assert!(
-                as_figure(kept_per_s) <= exact && exact <= as_figure(broken_per_s),
+                count_f64(kept_per_s) <= exact && exact <= count_f64(broken_per_s),
                 "{outcome:?} {exact}"
             );
             // Three digits may leave the ends a little further apart.
-            assert!(as_figure(broken_per_s) / as_figure(kept_per_s) < 1.06, "{outcome:?}");
+            assert!(count_f64(broken_per_s) / count_f64(kept_per_s) < 1.06, "{outcome:?}");
             assert!(rates.len() < 30, "{rates:?}");
         }
     }

@@ -8,7 +8,7 @@ use crate::measurement::store::Stored;
 use crate::record::{Incomplete, Measurement};
 use crate::recorder::latency::{LatencyHistogram, PARTS};
 use crate::text::{count, percent, time_ns};
-use crate::units::share;
+use crate::units::{round_u64, share};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -113,13 +113,7 @@ impl Slo {
     #[must_use]
     pub fn least_per_s(&self) -> u64 {
         let per_s = self.time_at(1).as_secs_f64() / LONGEST.as_secs_f64();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "positive, at most 10^9"
-        )]
-        let per_s = per_s.ceil() as u64;
-        per_s.max(10)
+        round_u64(per_s.ceil()).max(10)
     }
 }
 

@@ -8,7 +8,7 @@ pub use open_loop::{missed_percent, withhold_late_percentiles};
 
 use super::invariants;
 use crate::record::{Counts, GateName, Incomplete, Measurement, Origin, Reason, SteadyClass};
-use crate::units::percent;
+use crate::units::{count_f64, percent};
 use crate::workload::pool;
 use open_loop::{arrivals, keeping, sending};
 
@@ -86,7 +86,7 @@ impl Gates {
     }
 
     fn none_of(&mut self, gate: GateName, observed: u64, text: impl FnOnce(u64) -> String) {
-        self.limit(gate, Some(as_figure(observed)), 0.0, |_| text(observed));
+        self.limit(gate, Some(count_f64(observed)), 0.0, |_| text(observed));
     }
 }
 
@@ -382,9 +382,4 @@ pub fn remarks(measurement: &Measurement) -> Vec<String> {
         remarks.push("attached: the server's flags and pinning are its own".to_string());
     }
     remarks
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-fn as_figure(count: u64) -> f64 {
-    count as f64
 }

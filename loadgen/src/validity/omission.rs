@@ -4,6 +4,7 @@
 //! would have been sent meanwhile (coordinated omission). An open loop shows it, as the distance of response from service.
 
 use crate::record::{Latency, Measurement};
+use crate::units::ns_to_ms;
 
 /// A maximum so many times the p99, or a response so many times the service, is more than noise.
 const APART: u64 = 10;
@@ -51,9 +52,8 @@ fn open_loop(response: &Latency, service: &Latency) -> Option<String> {
     })
 }
 
-#[expect(clippy::cast_precision_loss, reason = "three digits are read")]
 fn ms(ns: u64) -> String {
-    format!("{:.2} ms", ns as f64 / 1e6)
+    format!("{:.2} ms", ns_to_ms(ns))
 }
 
 /// The highest percentile up to p99 that the sample carries.

@@ -5,6 +5,7 @@
 //! warm-up ends. A step or a trend must also be large: a busy machine wanders by several percent. Pure.
 
 use crate::record::{SteadyClass, SteadyState};
+use crate::units::len_f64;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Fewest windows that are judged: 10 s. Of fewer seconds even a perfect order says little.
@@ -67,10 +68,9 @@ fn classify(figures: &[f64], window_s: f64, worse: Worse) -> SteadyState {
     } else {
         (SteadyClass::Flat, Some(0))
     };
-    #[expect(clippy::cast_precision_loss, reason = "a number of windows")]
     SteadyState {
         class,
-        cut_s: cut.map(|windows| windows as f64 * window_s),
+        cut_s: cut.map(|windows| len_f64(windows) * window_s),
         trend_percent: trend.share * 100.0,
         trend_p: trend.p_value,
     }
@@ -116,8 +116,7 @@ fn smallest_step(figures: &[f64], segments: &[(usize, usize)]) -> f64 {
             .map(|figure| (figure - level).powi(2))
             .sum::<f64>()
     });
-    #[expect(clippy::cast_precision_loss, reason = "a number of windows")]
-    let deviation = (squares.sum::<f64>() / figures.len() as f64).sqrt();
+    let deviation = (squares.sum::<f64>() / len_f64(figures.len())).sqrt();
     (LEVEL_SHARE * mean(figures).abs()).max(STEP_DEVIATIONS * deviation)
 }
 
@@ -125,8 +124,7 @@ fn smallest_step(figures: &[f64], segments: &[(usize, usize)]) -> f64 {
 fn segments(figures: &[f64]) -> Vec<(usize, usize)> {
     let n = figures.len();
     let sums = Sums::of(figures);
-    #[expect(clippy::cast_precision_loss, reason = "a number of windows")]
-    let penalty = 15.0 * (n as f64).ln();
+    let penalty = 15.0 * len_f64(n).ln();
     // best[t]: least cost of the first t windows, and where its last segment begins.
     let mut best = vec![(-penalty, 0); n + 1];
     let mut candidates = vec![0];
@@ -185,8 +183,7 @@ impl Sums {
 
     /// Twice the negative log likelihood of a normal distribution, fitted.
     fn cost(&self, from: usize, to: usize) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "a number of windows")]
-        let n = (to - from) as f64;
+        let n = len_f64(to - from);
         let mean = (self.figures[to] - self.figures[from]) / n;
         let variance = ((self.squares[to] - self.squares[from]) / n - mean * mean).max(self.variance_min);
         n * ((std::f64::consts::TAU * variance).ln() + 1.0)
@@ -204,8 +201,7 @@ struct Trend {
 
 fn trend(figures: &[f64]) -> Trend {
     let seconds: Vec<f64> = figures.chunks_exact(SEGMENT_WINDOWS).map(mean).collect();
-    #[expect(clippy::cast_precision_loss, reason = "a number of windows")]
-    let times: Vec<f64> = (0..seconds.len()).map(|second| second as f64).collect();
+    let times: Vec<f64> = (0..seconds.len()).map(len_f64).collect();
     let level = mean(&seconds);
     let (slope, linear) = slope_and_correlation(&times, &seconds);
     let around_mean = seconds
@@ -214,8 +210,7 @@ fn trend(figures: &[f64]) -> Trend {
         .collect::<Vec<_>>();
     let deviation = (mean(&around_mean) * (1.0 - linear * linear)).max(0.0).sqrt();
     let correlation = slope_and_correlation(&times, &ranks(&seconds)).1;
-    #[expect(clippy::cast_precision_loss, reason = "a number of windows")]
-    let length = (seconds.len() - 1) as f64;
+    let length = len_f64(seconds.len() - 1);
     let share_of_level = |figure: f64| if level == 0.0 { 0.0 } else { figure / level };
     Trend {
         share: share_of_level(slope * length),
@@ -226,8 +221,7 @@ fn trend(figures: &[f64]) -> Trend {
 
 /// t = r sqrt((n-2)/(1-r²)), two-sided.
 fn p_value(correlation: f64, n: usize) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a number of seconds")]
-    let freedom = n as f64 - 2.0;
+    let freedom = len_f64(n) - 2.0;
     let Ok(distribution) = StudentsT::new(0.0, 1.0, freedom) else {
         return 1.0;
     };
@@ -250,14 +244,13 @@ fn slope_and_correlation(x: &[f64], y: &[f64]) -> (f64, f64) {
 }
 
 /// Ranks from 1, ties share the mean of theirs.
-#[expect(clippy::cast_precision_loss, reason = "a number of seconds")]
 fn ranks(figures: &[f64]) -> Vec<f64> {
     figures
         .iter()
         .map(|figure| {
             let below = figures.iter().filter(|other| *other < figure).count();
             let equal = figures.iter().filter(|other| *other == figure).count();
-            below as f64 + (equal as f64 + 1.0) / 2.0
+            len_f64(below) + (len_f64(equal) + 1.0) / 2.0
         })
         .collect()
 }
@@ -265,20 +258,18 @@ fn ranks(figures: &[f64]) -> Vec<f64> {
 /// Windows to cut off at the beginning: d that makes the variance of the mean of the rest least, in batches of five.
 fn mser_5(figures: &[f64]) -> usize {
     let batches: Vec<f64> = figures.chunks_exact(5).map(mean).collect();
-    #[expect(clippy::cast_precision_loss, reason = "a number of windows")]
     let error = |cut: usize| {
         let rest = &batches[cut..];
         let middle = mean(rest);
-        rest.iter().map(|figure| (figure - middle).powi(2)).sum::<f64>() / (rest.len() as f64).powi(2)
+        rest.iter().map(|figure| (figure - middle).powi(2)).sum::<f64>() / len_f64(rest.len()).powi(2)
     };
     // The last five batches alone say nothing.
     let cuts = 0..batches.len().saturating_sub(5);
     5 * cuts.min_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a number of windows")]
 fn mean(figures: &[f64]) -> f64 {
-    figures.iter().sum::<f64>() / (figures.len().max(1) as f64)
+    figures.iter().sum::<f64>() / len_f64(figures.len().max(1))
 }
 
 fn median(figures: &[f64]) -> f64 {
@@ -293,7 +284,6 @@ fn median(figures: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::cast_precision_loss, reason = "synthetic figures")]
 mod tests {
     use super::*;
     use rand_chacha::ChaCha8Rng;
@@ -307,7 +297,7 @@ mod tests {
             .map(|place| {
                 // The sum of four has a deviation of 1/sqrt(3).
                 let normal = (uniform() + uniform() + uniform() + uniform()) * 3.0_f64.sqrt();
-                50_000.0 * shape(place as f64 / windows as f64) * (1.0 + noise * normal)
+                50_000.0 * shape(len_f64(place) / len_f64(windows)) * (1.0 + noise * normal)
             })
             .collect()
     }
@@ -380,7 +370,7 @@ mod tests {
         let wave: Vec<f64> = step
             .iter()
             .enumerate()
-            .map(|(place, level)| level + (place % 2) as f64)
+            .map(|(place, level)| level + len_f64(place % 2))
             .collect();
         assert_eq!(segments(&wave), [(0, 10), (10, 20)]);
         // The first ten windows stand out, so they are cut.

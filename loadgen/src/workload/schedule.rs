@@ -243,11 +243,10 @@ mod tests {
         assert!(planned.len().abs_diff(100_000) < 1_300, "{}", planned.len());
         let mut gaps: Vec<u64> = planned.windows(2).map(|pair| pair[1] - pair[0]).collect();
         gaps.sort_unstable();
-        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         let distance = gaps
             .iter()
             .enumerate()
-            .map(|(place, &gap)| (1.0 - (-(gap as f64) / 1e6).exp() - place as f64 / gaps.len() as f64).abs())
+            .map(|(place, &gap)| (1.0 - (-count_f64(gap) / 1e6).exp() - len_f64(place) / len_f64(gaps.len())).abs())
             .fold(0.0, f64::max);
         assert!(distance < 0.005, "{distance}");
     }

@@ -7,6 +7,7 @@ use crate::report::screen;
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::Results;
 use crate::text::{counted, minutes};
+use crate::units::floor_u64;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -51,8 +52,7 @@ impl Bar {
     }
 
     fn show(&self, now: &Now, phase: &str) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of 1000")]
-        let position = (now.done.clamp(0.0, 1.0) * 1000.0) as u64;
+        let position = floor_u64(now.done.clamp(0.0, 1.0) * 1000.0);
         self.bar.set_position(position);
         self.bar
             .set_message(format!("{}, {phase}, {} left", what(now), minutes(now.left)));

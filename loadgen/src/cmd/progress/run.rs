@@ -4,6 +4,7 @@
 use crate::engine::{Phase, Progress};
 use crate::notice::notice;
 use crate::text::{count, figure, time_ns};
+use crate::units::floor_u64;
 use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
@@ -38,12 +39,7 @@ impl Line {
     pub fn show(&mut self, progress: &Progress) {
         match self {
             Self::Bar(bar) => {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a fraction of 1000"
-                )]
-                bar.set_position((progress.fraction.clamp(0.0, 1.0) * 1000.0) as u64);
+                bar.set_position(floor_u64(progress.fraction.clamp(0.0, 1.0) * 1000.0));
                 bar.set_message(text(progress));
             }
             Self::Plain(phase, due) => {

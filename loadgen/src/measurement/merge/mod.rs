@@ -12,7 +12,7 @@ use self::sums::Distributions;
 use crate::record::{
     FirstFailure, GateName, Generator, Incomplete, Limiter, Measurement, Reason, SCHEMA_VERSION, Throughput,
 };
-use crate::units::count_f64;
+use crate::units::{count_f64, len_f64};
 use std::collections::BTreeSet;
 
 /// Shortest share of the longest measured phase in which all generators must have pressed.
@@ -236,7 +236,7 @@ fn reasons(parts: &[Part], merged: &Measurement, spans: &Spans, lost: &[String])
     gate(
         GateName::LostGenerators,
         !lost.is_empty(),
-        count_f64(lost.len() as u64),
+        len_f64(lost.len()),
         0.0,
         format!(
             "{} of {} generators left no record: {}",

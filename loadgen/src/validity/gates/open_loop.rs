@@ -1,9 +1,9 @@
 //! The gates of an open loop: did the messages leave when they were planned, and were they served?
 
-use super::{CLIENT_BOUND_PERCENT, Gates, as_figure, is_open_loop};
+use super::{CLIENT_BOUND_PERCENT, Gates, is_open_loop};
 use crate::record::{Arrivals, GateName, Latency, Limiter, Measurement};
 use crate::text::figure;
-use crate::units::percent;
+use crate::units::{count_f64, len_f64, ns_to_ms, percent};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 /// Share of a response percentile that the send lag at the same percentile may be.
@@ -44,7 +44,7 @@ pub(super) fn sending(measurement: &Measurement, gates: &mut Gates) {
             format!(
                 "messages left late: the {name} of the send lag, {:.1} ms, is {:.0} % of the {name} of the response time \
                  (limit {:.0} %): the response times are partly loadgen's",
-                as_figure(lag) / 1e6,
+                ns_to_ms(lag),
                 observed * 100.0,
                 SEND_LAG_SHARE * 100.0
             )
@@ -83,7 +83,7 @@ pub fn missed_percent(measurement: &Measurement) -> Option<f64> {
     let missed = planned.saturating_sub(measurement.throughput.served?);
     let service_s = measurement.latency_ns.service.mean.unwrap_or(0.0) / 1e9;
     let under_way = (planned_per_s * service_s).max(1.0);
-    percent(missed, planned).filter(|&percent| percent > MISSED_PLAN_PERCENT && as_figure(missed) > under_way)
+    percent(missed, planned).filter(|&percent| percent > MISSED_PLAN_PERCENT && count_f64(missed) > under_way)
 }
 
 /// Did the messages of a random plan leave at random? Counts of a Poisson process in equal windows have the variance of
@@ -96,8 +96,8 @@ pub(super) fn arrivals(measurement: &Measurement, gates: &mut Gates) {
         .open_loop()
         .is_some_and(|open| open.arrivals == Arrivals::Poisson);
     let whole = measurement.windows.iter().filter(|window| window.length_s > 0.0);
-    let sent: Vec<f64> = whole.filter_map(|window| window.sent.map(as_figure)).collect();
-    let windows = as_figure(sent.len() as u64);
+    let sent: Vec<f64> = whole.filter_map(|window| window.sent.map(count_f64)).collect();
+    let windows = len_f64(sent.len());
     let mean = sent.iter().sum::<f64>() / windows.max(1.0);
     if !is_poisson || sent.len() < ARRIVAL_WINDOWS || mean < ARRIVALS_PER_WINDOW {
         return;
@@ -154,5 +154,5 @@ fn is_too_late(response: u64, lag: u64) -> bool {
 }
 
 fn share(response: u64, lag: u64) -> f64 {
-    as_figure(lag) / as_figure(response.max(1))
+    count_f64(lag) / count_f64(response.max(1))
 }

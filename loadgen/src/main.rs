@@ -134,15 +134,11 @@ fn connect(args: &ConnectArgs) -> Result<(), Failure> {
     };
     let (mut stdin, mut stdout) = (std::io::stdin().lock(), std::io::stdout());
     let server = subject::obtain(&subject::Request {
-        target: &target,
         start: Start::Auto,
-        workers: None,
-        server_cpus: &[],
         connect_timeout: args.timeout,
-        arguments: &[],
         allow_public: true,
         no_build: args.no_build,
-        counts_syscalls: false,
+        ..subject::Request::start(&target)
     })?;
     cmd::connect::run(server.address(), args.timeout, &mut stdin, &mut stdout)
 }

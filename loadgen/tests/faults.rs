@@ -393,15 +393,8 @@ fn assert_has(trial: &Measurement, gate: &str) {
 /// A server that loadgen knows, with a process of its own. It ends with the value.
 fn thread_server() -> Server {
     subject::obtain(&Request {
-        target: "thread",
-        start: Start::Always,
-        workers: None,
-        server_cpus: &[],
         connect_timeout: Duration::from_secs(30),
-        arguments: &[],
-        allow_public: false,
-        no_build: false,
-        counts_syscalls: false,
+        ..Request::start("thread")
     })
     .unwrap()
 }

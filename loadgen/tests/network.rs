@@ -77,15 +77,8 @@ fn a_server_that_is_started_from_a_private_network_is_in_it_with_its_group_and_i
         network::enter_private().unwrap();
         assert_eq!(network::of_thread().kind, NetworkKind::Private);
         let server = subject::obtain(&Request {
-            target: "thread",
-            start: Start::Always,
-            workers: None,
-            server_cpus: &[],
             connect_timeout: Duration::from_secs(10),
-            arguments: &[],
-            allow_public: false,
-            no_build: false,
-            counts_syscalls: false,
+            ..Request::start("thread")
         })
         .unwrap();
         let address = server.address();

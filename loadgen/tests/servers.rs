@@ -12,17 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 fn started(target: &str) -> Server {
-    let request = Request {
-        target,
-        start: Start::Always,
-        workers: None,
-        server_cpus: &[],
-        connect_timeout: Duration::from_secs(5),
-        arguments: &[],
-        allow_public: false,
-        no_build: false,
-        counts_syscalls: false,
-    };
+    let request = Request::start(target);
     obtain(&request).unwrap()
 }
 
@@ -176,17 +166,7 @@ fn a_killed_server_is_seen_dead_and_its_children_are_swept_up() {
 fn an_attached_server_is_known_by_name_and_read_by_its_tree() {
     let server = started("fork");
     let address = server.address().to_string();
-    let request = Request {
-        target: &address,
-        start: Start::Never,
-        workers: None,
-        server_cpus: &[],
-        connect_timeout: Duration::from_secs(5),
-        arguments: &[],
-        allow_public: false,
-        no_build: true,
-        counts_syscalls: false,
-    };
+    let request = Request::attach(&address);
     let attached = obtain(&request).unwrap();
     assert_eq!(attached.pid(), server.pid());
     assert_eq!(attached.description().model.as_deref(), Some("fork"));

@@ -65,15 +65,8 @@ impl Observer for Counts {
 
 fn thread_server() -> Server {
     subject::obtain(&Request {
-        target: "thread",
-        start: Start::Always,
-        workers: None,
-        server_cpus: &[],
         connect_timeout: Duration::from_secs(10),
-        arguments: &[],
-        allow_public: false,
-        no_build: false,
-        counts_syscalls: false,
+        ..Request::start("thread")
     })
     .unwrap()
 }

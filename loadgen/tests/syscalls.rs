@@ -71,15 +71,8 @@ fn target_without_tracing(target: &str) -> Measurement {
 #[test]
 fn a_server_that_runs_already_is_counted_thread_by_thread() {
     let server = subject::obtain(&Request {
-        target: "thread",
-        start: Start::Always,
-        workers: None,
-        server_cpus: &[],
         connect_timeout: Duration::from_secs(30),
-        arguments: &[],
-        allow_public: false,
-        no_build: false,
-        counts_syscalls: false,
+        ..Request::start("thread")
     })
     .unwrap();
     if let Some(output) = counting(&format!("-T {} -c 4 {HOW}", server.address())) {

@@ -13,15 +13,9 @@ use std::time::{Duration, Instant};
 
 fn request(target: &str, start: Start) -> Request<'_> {
     Request {
-        target,
         start,
-        workers: None,
-        server_cpus: &[],
         connect_timeout: Duration::from_secs(2),
-        arguments: &[],
-        allow_public: false,
-        no_build: false,
-        counts_syscalls: false,
+        ..Request::start(target)
     }
 }
 

@@ -35,15 +35,8 @@ fn main() {
     let extent = extent();
     tools::check_installed();
     let server = subject::obtain(&Request {
-        target: &extent.target,
-        start: Start::Always,
-        workers: None,
         server_cpus: &[SERVER_CPU],
-        connect_timeout: Duration::from_secs(5),
-        arguments: &[],
-        allow_public: false,
-        no_build: false,
-        counts_syscalls: false,
+        ..Request::start(&extent.target)
     })
     .unwrap_or_else(|failure| {
         eprintln!("{failure}");

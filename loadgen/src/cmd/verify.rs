@@ -25,17 +25,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     };
     let mut broken = Vec::new();
     if named.is_empty() {
-        let server = subject::obtain(&subject::Request {
-            target: &args.target,
-            start: Start::Never,
-            workers: None,
-            server_cpus: &[],
-            connect_timeout: Duration::from_secs(5),
-            arguments: &[],
-            allow_public: false,
-            no_build: true,
-            counts_syscalls: false,
-        })?;
+        let server = subject::obtain(&subject::Request::attach(&args.target))?;
         // One of ours, also in a container: a pool is asked for no more than it has workers.
         let workers = args.workers.or(server.description().workers).unwrap_or(1);
         let profile = server

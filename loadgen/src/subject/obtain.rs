@@ -40,6 +40,34 @@ pub struct Request<'a> {
     pub counts_syscalls: bool,
 }
 
+impl<'a> Request<'a> {
+    /// A fresh server of this target, built if it is missing, with five seconds for its first echo.
+    #[must_use]
+    pub fn start(target: &'a str) -> Self {
+        Self {
+            target,
+            start: Start::Always,
+            workers: None,
+            server_cpus: &[],
+            connect_timeout: Duration::from_secs(5),
+            arguments: &[],
+            allow_public: false,
+            no_build: false,
+            counts_syscalls: false,
+        }
+    }
+
+    /// Whoever is there already.
+    #[must_use]
+    pub fn attach(target: &'a str) -> Self {
+        Self {
+            start: Start::Never,
+            no_build: true,
+            ..Self::start(target)
+        }
+    }
+}
+
 /// Finds or starts the server, and returns once it has echoed.
 ///
 /// # Errors

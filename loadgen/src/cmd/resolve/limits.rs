@@ -39,14 +39,14 @@ pub(super) fn check_ports(workload: &Workload, sources: usize, machine: &Machine
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cmd::resolve::tests::machine;
     use crate::suite::preset;
 
     #[test]
     fn more_clients_than_ports_need_source_addresses() {
         let machine = Machine {
-            cores: vec![vec![0], vec![1]],
             nofile_hard: 100_000,
-            ports_per_source: 28_232,
+            ..machine(&[&[0], &[1]])
         };
         let many = preset::unnamed(60_000);
         assert!(check_ports(&many, 3, &machine).is_ok());

@@ -113,7 +113,7 @@ mod tests {
     use crate::suite::preset;
     use clap::Parser as _;
 
-    fn machine(cores: &[&[usize]]) -> Machine {
+    pub(super) fn machine(cores: &[&[usize]]) -> Machine {
         Machine {
             cores: cores.iter().map(|core| core.to_vec()).collect(),
             nofile_hard: 20_000,

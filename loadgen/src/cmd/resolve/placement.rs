@@ -68,14 +68,7 @@ fn list(cpus: &[usize]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn machine(cores: &[&[usize]]) -> Machine {
-        Machine {
-            cores: cores.iter().map(|core| core.to_vec()).collect(),
-            nofile_hard: 20_000,
-            ports_per_source: 28_232,
-        }
-    }
+    use crate::cmd::resolve::tests::machine;
 
     #[test]
     fn hardware_threads_of_one_core_never_serve_both_sides() {

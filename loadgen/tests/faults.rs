@@ -9,7 +9,7 @@ mod support;
 use loadgen::environment;
 use loadgen::measurement::store::read_record;
 use loadgen::record::*;
-use loadgen::record::{Arrivals, OpenLoop, Pacing, Start, Waiting};
+use loadgen::record::{Arrivals, OpenLoop, Pacing, Waiting};
 use loadgen::sampler::{network, process};
 use loadgen::subject::{self, Request, Server};
 use loadgen::validity::gates::{Evidence, judge, judge_plan, withhold_late_percentiles};

@@ -1,7 +1,7 @@
 //! Private networks by the built program, as root and as an ordinary user.
 
 use loadgen::environment::network;
-use loadgen::record::{NetworkKind, Start};
+use loadgen::record::NetworkKind;
 use loadgen::sampler::socket;
 use loadgen::subject::{self, Request};
 use nix::unistd::geteuid;

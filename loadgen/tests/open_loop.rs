@@ -6,6 +6,7 @@ use loadgen::engine::{self, Recorded};
 use loadgen::record::Measurement;
 use loadgen::record::{Arrivals, OpenLoop, Pacing, Plan, Waiting, Workload};
 use loadgen::recorder::latency::LatencyHistogram;
+use loadgen::units::count_f64;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use std::io::{Read as _, Write as _};
@@ -87,11 +88,10 @@ fn assert_conserved(recorded: &Recorded) {
 }
 
 /// Messages under way, summed over time, are the sum of the service times.
-#[expect(clippy::cast_precision_loss, reason = "compared within a hundredth")]
 fn assert_littles_law(recorded: &Recorded) {
     let service = recorded.recorder.service.summary();
-    let sum_ns = service.mean.unwrap() * service.count as f64;
-    let integral_ns = recorded.recorder.in_flight.integral_ns() as f64;
+    let sum_ns = service.mean.unwrap() * count_f64(service.count);
+    let integral_ns = count_f64(recorded.recorder.in_flight.integral_ns());
     assert!(
         (sum_ns - integral_ns).abs() < 0.01 * sum_ns,
         "{sum_ns} and {integral_ns}"
@@ -127,12 +127,11 @@ fn a_constant_rate_is_planned_exactly_and_everything_comes_back() {
 }
 
 #[test]
-#[expect(clippy::cast_precision_loss, reason = "compared within a hundredth")]
 fn with_clients_to_spare_response_is_send_lag_and_service() {
     let recorded = run(echo_server(|_| Misdeed::None), &plan(open_loop(300, 1_000, 500)));
     assert_conserved(&recorded);
     let recorder = &recorded.recorder;
-    let sum = |histogram: &LatencyHistogram| histogram.summary().mean.unwrap() * histogram.count() as f64;
+    let sum = |histogram: &LatencyHistogram| histogram.summary().mean.unwrap() * count_f64(histogram.count());
     let (whole, parts) = (
         sum(&recorder.response),
         sum(&recorder.send_lag) + sum(&recorder.service),

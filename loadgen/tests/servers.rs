@@ -3,9 +3,9 @@
 use echo_contract::catalog;
 use echo_contract::conformance::{Launch, Launcher as _, Signal};
 use loadgen::record::Origin;
-use loadgen::record::Start;
 use loadgen::sampler::Sampler;
 use loadgen::subject::{Launcher, Request, Server, obtain};
+use loadgen::units::ns_to_s;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -90,7 +90,7 @@ fn a_hundred_forked_clients_are_a_hundred_and_one_processes_with_cpu_and_memory(
         "children are counted: {usage:?}"
     );
     // Two clocks of the same thing: the launcher's start is only in one, scaled ticks in the other.
-    let (whole, so_far) = ((usage.user + usage.system).as_secs_f64(), cpu.total_ns as f64 / 1e9);
+    let (whole, so_far) = ((usage.user + usage.system).as_secs_f64(), ns_to_s(cpu.total_ns));
     assert!(
         !in_group || (whole / so_far - 1.0).abs() < 0.5,
         "rusage {whole} s, cgroup {so_far} s"

@@ -1,6 +1,5 @@
 //! System calls per message: counted, or the reason told.
 
-use loadgen::record::Start;
 use loadgen::record::{Measurement, Origin};
 use loadgen::sampler::syscalls;
 use loadgen::subject::{self, Request};

@@ -11,12 +11,11 @@
 mod tools;
 
 use loadgen::record::Measurement;
-use loadgen::record::Start;
 use loadgen::subject::{self, Request};
+use loadgen::units::{count_f64, ns_to_us};
 use std::net::SocketAddr;
 use std::process::exit;
-use std::time::Duration;
-use tools::{CLIENT_CPU, CLIENTS, Load, Run, figure};
+use tools::{CLIENT_CPU, CLIENTS, Load, Run};
 
 const SERVER_CPU: usize = 0;
 /// Planned rate of the open loop, messages per second.
@@ -161,13 +160,13 @@ fn open_loop(extent: &Extent, address: SocketAddr) {
             ];
             let (record, _) = tools::record(address, &flags);
             let lag = &record.latency_ns.send_lag;
-            let us = |ns: Option<u64>| ns.map_or(f64::NAN, |ns| figure(ns) / 1e3);
+            let us = |ns: Option<u64>| ns.map_or(f64::NAN, |ns| ns_to_us(ns));
             let cost = &record.loadgen_cost;
             println!(
                 "{round:>8} {:>10.1} {:>10.1} {:>14.4} {:>10.0} % {:>8.0} %   {}",
                 us(lag.p50),
                 us(lag.p99),
-                figure(record.counts.sent) / figure(record.counts.planned),
+                count_f64(record.counts.sent) / count_f64(record.counts.planned),
                 cost.cpu_s / record.throughput.duration_s * 100.0,
                 cost.cpu_spin_s / record.throughput.duration_s * 100.0,
                 gates(&record)

@@ -2,6 +2,7 @@
 //! CPU time is what the system charged them, start-up included.
 
 use loadgen::record::Measurement;
+use loadgen::units::count_f64;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ pub(crate) fn loadgen(address: SocketAddr, load: Load) -> Run {
     );
     Run {
         messages_per_s: record.throughput.messages_per_s,
-        cpu_us_per_message: cpu.as_secs_f64() * 1e6 / figure(record.totals.messages),
+        cpu_us_per_message: cpu.as_secs_f64() * 1e6 / count_f64(record.totals.messages),
     }
 }
 
@@ -191,9 +192,4 @@ fn children_cpu() -> Duration {
         Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0))
     };
     time(usage.user_time()) + time(usage.system_time())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
-pub(crate) fn figure(count: u64) -> f64 {
-    count as f64
 }

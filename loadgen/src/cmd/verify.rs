@@ -4,7 +4,6 @@ use crate::cmd::arguments::VerifyArgs;
 use crate::cmd::output::print;
 use crate::failure::{Exit, Failure};
 use crate::notice::notice;
-use crate::record::Start;
 use crate::subject;
 use comfy_table::{ContentArrangement, Table, presets};
 use echo_contract::catalog::{self, Capacity, TARGETS, Target};

@@ -145,6 +145,7 @@ fn gap(seed: u64, index: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::record::Waiting;
+    use crate::units::len_f64;
 
     const SECOND: u64 = 1_000_000_000;
 

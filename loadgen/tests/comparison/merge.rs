@@ -8,6 +8,7 @@ use loadgen::record::{Connections, Measurement, ServerStats, SuitePlace, Totals,
 use loadgen::record::{LittlesLaw, Network, SteadyClass, SteadyState};
 use loadgen::recorder::Recorder;
 use loadgen::recorder::outcome::Kind;
+use loadgen::units::per_second;
 use proptest::prelude::*;
 
 const WINDOW_NS: u64 = 100_000_000;
@@ -68,11 +69,8 @@ fn seen(generator: u64, clients: u32, messages: &[Message]) -> Measurement {
     };
     record.throughput.duration_s = DURATION_S;
     record.throughput.served = Some(counts.ok);
-    #[expect(clippy::cast_precision_loss, reason = "small counts")]
-    {
-        record.throughput.messages_per_s = counts.ok as f64 / DURATION_S;
-        record.throughput.bytes_per_s = 64.0 * record.throughput.messages_per_s;
-    }
+    record.throughput.messages_per_s = per_second(counts.ok, DURATION_S);
+    record.throughput.bytes_per_s = 64.0 * record.throughput.messages_per_s;
     record.latency_ns.response = recorder.response.summary();
     record.latency_ns.service = record.latency_ns.response;
     record.latency_ns.connect = recorder.connect.summary();

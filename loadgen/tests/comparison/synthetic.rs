@@ -8,6 +8,7 @@ use loadgen::record::*;
 use loadgen::recorder::latency::LatencyHistogram;
 use loadgen::suite::matrix::{self, Suite, SuiteFile};
 use loadgen::suite::sample;
+use loadgen::units::{TWO_TO_THE_53, count_f64};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::cell::Cell;
@@ -146,7 +147,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
     let slowed = if fault == Fault::ForeignLoad { 0.6 } else { 1.0 };
     let rate = model.rate(&workload.name) * noise * slowed;
     let duration = workload.duration().map_or_else(
-        || workload.messages_planned().unwrap_or(1) as f64 / rate,
+        || count_f64(workload.messages_planned().unwrap_or(1)) / rate,
         |duration| duration.as_secs_f64(),
     );
     let repetitions = if workload.is_job() {
@@ -199,7 +200,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             memory_kernel_method: "memory cgroup".into(),
             processes_max: Some(if model == Model::Fork { concurrent + 1 } else { 1 }),
             threads_max: Some(if model == Model::Event { 1 } else { concurrent + 1 }),
-            context_switches_voluntary: Some((messages as f64 * model.switches()) as u64),
+            context_switches_voluntary: Some((count_f64(messages) * model.switches()) as u64),
             context_switches_involuntary: Some(17),
             context_switches_per_message: Some(model.switches() * noise),
             context_switches_method: "wait4 rusage (whole life)".into(),
@@ -456,5 +457,5 @@ fn seeded(plan: &Plan, place: &SuitePlace) -> ChaCha8Rng {
 }
 
 fn uniform(random: &mut ChaCha8Rng) -> f64 {
-    (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    count_f64(random.next_u64() >> 11) / TWO_TO_THE_53
 }

@@ -6,7 +6,7 @@
 mod support;
 
 use loadgen::engine::{self, Directive, Moment, Observer, Progress};
-use loadgen::record::{Plan, Start, Workload};
+use loadgen::record::{Plan, Workload};
 use loadgen::subject::{self, Request, Server};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;

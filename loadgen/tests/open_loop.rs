@@ -91,7 +91,7 @@ fn assert_conserved(recorded: &Recorded) {
 fn assert_littles_law(recorded: &Recorded) {
     let service = recorded.recorder.service.summary();
     let sum_ns = service.mean.unwrap() * count_f64(service.count);
-    let integral_ns = count_f64(recorded.recorder.in_flight.integral_ns());
+    let integral_ns = count_f64(u64::try_from(recorded.recorder.in_flight.integral_ns()).unwrap());
     assert!(
         (sum_ns - integral_ns).abs() < 0.01 * sum_ns,
         "{sum_ns} and {integral_ns}"

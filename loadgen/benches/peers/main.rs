@@ -160,7 +160,7 @@ fn open_loop(extent: &Extent, address: SocketAddr) {
             ];
             let (record, _) = tools::record(address, &flags);
             let lag = &record.latency_ns.send_lag;
-            let us = |ns: Option<u64>| ns.map_or(f64::NAN, |ns| ns_to_us(ns));
+            let us = |ns: Option<u64>| ns.map_or(f64::NAN, ns_to_us);
             let cost = &record.loadgen_cost;
             println!(
                 "{round:>8} {:>10.1} {:>10.1} {:>14.4} {:>10.0} % {:>8.0} %   {}",

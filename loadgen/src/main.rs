@@ -12,6 +12,7 @@ use loadgen::interrupt::Interrupt;
 use loadgen::notice::notice;
 use loadgen::record::Machine;
 use loadgen::record::{NetworkChoice, Start};
+use loadgen::sampler;
 use loadgen::subject;
 use loadgen::suite::matrix::PlanBase;
 use std::process::ExitCode;
@@ -80,7 +81,11 @@ fn no_private_network(starts: bool) -> Option<String> {
 }
 
 fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
-    let no_private_network = no_private_network(args.network != NetworkChoice::Host && args.targets != "running");
+    let no_private_network = match args.network {
+        // A comparison that is gone on with may have left the choice open.
+        NetworkChoice::Host => Some("--network host".to_string()),
+        _ => no_private_network(args.targets != "running"),
+    };
     let interrupt = interrupt()?;
     let pin: Pin = args
         .pin
@@ -91,6 +96,10 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
         label: environment::label(),
         base,
         command: command.clone(),
+        environment: environment::capture(),
+        cpus: environment::usable_cpus(),
+        no_private_network: no_private_network.clone(),
+        tracking: sampler::network::tracking(),
     };
     cmd::compare::run(
         args,
@@ -107,7 +116,7 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
 }
 
 fn sweep(args: &SweepArgs, command: &[String]) -> Result<(), Failure> {
-    let no_private_network = no_private_network(true);
+    let no_private_network = no_private_network(cmd::sweep::may_be_private(args)?);
     let interrupt = interrupt()?;
     let mut trials = RealTrials {
         command,

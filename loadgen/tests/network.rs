@@ -2,7 +2,7 @@
 
 use loadgen::environment::network;
 use loadgen::record::NetworkKind;
-use loadgen::sampler::socket;
+use loadgen::sampler::{network as sampler_network, socket};
 use loadgen::subject::{self, Request};
 use nix::unistd::geteuid;
 use std::os::unix::process::CommandExt;
@@ -99,4 +99,59 @@ fn a_server_that_is_started_from_a_private_network_is_in_it_with_its_group_and_i
         loadgen::sampler::Cgroup::create().is_ok(),
         "groups are made inside as outside"
     );
+}
+
+#[test]
+fn a_private_network_is_refused_for_what_loadgen_does_not_start() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for words in [&["--target", &address][..], &["--target", "thread", "--start", "never"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        let output = command
+            .args(words)
+            .args(["--network", "private", "-c", "1", "-d", "1s"])
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {told}");
+        assert!(
+            told.contains("--network private is for servers that loadgen starts") && told.contains("--start always"),
+            "{words:?}: {told}"
+        );
+    }
+}
+
+/// Rules that track connections, in a network namespace of this test's own: what is read there is what the kernel counts.
+#[test]
+fn connections_are_counted_where_rules_track_them_and_nowhere_else() {
+    if !network::may_enter() {
+        return is_made_or_refused_by_name(&try_as_caller());
+    }
+    let counted = thread::spawn(|| {
+        network::enter_private().unwrap();
+        let before = sampler_network::tracking();
+        let rules = ["iptables-legacy", "iptables"].map(|tool| {
+            let rule = "-A OUTPUT -m conntrack --ctstate NEW -j ACCEPT";
+            let output = Command::new(tool).args(rule.split(' ')).output();
+            output.is_ok_and(|output| output.status.success())
+        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for _ in 0..50 {
+            let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            drop((client, listener.accept().unwrap()));
+        }
+        (before, rules.contains(&true), sampler_network::tracking())
+    });
+    let (before, has_rules, after) = counted.join().unwrap();
+    assert_eq!(before, None, "a fresh network tracks nothing");
+    if has_rules {
+        let table = after.expect("rules track connections");
+        assert!(
+            (50..1000).contains(&table.count) && table.room() == table.max - table.count,
+            "{table:?}"
+        );
+    } else {
+        eprintln!("no tool here can make a rule that tracks connections");
+        assert_eq!(after, None);
+    }
 }

@@ -1,21 +1,27 @@
 //! `loadgen compare`: targets x workloads in rounds, tables on stdout, a folder in `results/`.
 
+mod add;
+mod same_place;
+
 use super::progress::compare as progress;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
 use crate::measurement::store::Store;
-use crate::record::{Incomplete, Measurement, NetworkChoice, SCHEMA_VERSION, Start};
+use crate::notice::notice;
+use crate::record::{Environment, Incomplete, Measurement, NetworkChoice, NetworkKind, SCHEMA_VERSION, Start};
 use crate::report::screen;
+use crate::sampler::network::Tracking;
 use crate::subject;
 use crate::suite::matrix::{self, Pair, PlanBase, Suite, SuiteFile};
 use crate::suite::order;
 use crate::suite::preset;
 use crate::suite::results::{Results, check_one_mode};
-use crate::text::{counted, minutes, workload as workload_line};
+use crate::suite::tracked;
+use crate::text::{count, counted, minutes, workload as workload_line};
 use crate::validity::invariants;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a record takes at most on disk, to be sure of room before measuring.
@@ -33,13 +39,19 @@ pub struct CompareArgs {
     #[arg(long, default_value = "default", value_name = "NAMES")]
     pub workloads: String,
 
-    /// Rounds at most [default: 10]; with --resume, instead of those of the first sitting
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Rounds at most [default: 10, with --budget or --precision as many as fit]; with --resume, instead of those of the first
+    /// sitting; with --add, for the added target [default: as many as the others have]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)))]
     pub rounds: Option<u32>,
 
     /// No round starts that would not end within this time [default: 7m]; the first always runs
     #[arg(long, value_name = "TIME", value_parser = budget)]
     pub budget: Option<Duration>,
+
+    /// End after the first whole round in which every ratio of what servers cost is known within this much, like 3%; by the
+    /// width of the intervals, whatever they show
+    #[arg(long, value_name = "PERCENT", value_parser = precision)]
+    pub precision: Option<f64>,
 
     /// Decides the order of every round and the payload; drawn from the clock when not given
     #[arg(long, value_name = "NUMBER")]
@@ -56,6 +68,11 @@ pub struct CompareArgs {
     /// Go on with an interrupted comparison; what it has is not repeated
     #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "workloads", "seed", "label", "results", "pin", "threads", "no_control"])]
     pub resume: Option<PathBuf>,
+
+    /// Measure a further target under the plan of a comparison that is there, two of its targets beside it in rounds of
+    /// their own; what is found joins its folder
+    #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "targets", "workloads", "seed", "label", "results", "pin", "threads", "no_control"])]
+    pub add: Option<Vec<String>>,
 
     /// Print the tables only, no progress
     #[arg(short, long)]
@@ -95,6 +112,14 @@ pub struct Here {
     pub base: PlanBase,
     /// loadgen's command line.
     pub command: Vec<String>,
+    /// This machine, to be compared with the one that a folder was measured on.
+    pub environment: Environment,
+    /// CPUs that loadgen may use.
+    pub cpus: Vec<usize>,
+    /// Why no trial can have a private network; none where it can.
+    pub no_private_network: Option<String>,
+    /// The table of tracked connections of the host's network; none where it tracks none.
+    pub tracking: Option<Tracking>,
 }
 
 /// Runs the comparison and prints its tables to `out`, or with `--dry-run` says what it would do.
@@ -104,12 +129,19 @@ pub struct Here {
 /// back wrong, or no trial at all that ran to its end.
 pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut dyn Write) -> Result<(), Failure> {
     let now = jiff::Timestamp::now();
-    let (mut file, store) = match &args.resume {
-        Some(folder) => {
+    let (mut file, store) = match (&args.resume, &args.add.as_deref()) {
+        (Some(folder), _) => {
             let (file, store) = super::open_suite(folder)?;
+            same_place::check(folder, &file.suite, store.records(), here)?;
             (resumed(args, file), Some(store))
         }
-        None => (suite_file(args, here, now)?, None),
+        (None, Some([target, folder])) => {
+            let (file, store) = super::open_suite(Path::new(folder))?;
+            same_place::check(Path::new(folder), &file.suite, store.records(), here)?;
+            let file = add::added(target, args, file, store.records())?;
+            (file, Some(store))
+        }
+        _ => (fitting(suite_file(args, here, now)?, here), None),
     };
     check_one_mode(&file.suite, store.as_ref().map_or(&[], Store::records))?;
     if args.dry_run {
@@ -142,6 +174,13 @@ pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut d
 /// The suite that was asked for, before its first trial.
 fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<SuiteFile, Failure> {
     let is_running = args.targets == RUNNING;
+    if args.network == NetworkChoice::Private {
+        let not_started = "it is for servers that loadgen starts, and --targets running are not: leave it out";
+        let why = is_running.then_some(not_started).or(here.no_private_network.as_deref());
+        if let Some(why) = why {
+            return Err(Failure::usage(format!("--network private: {why}")));
+        }
+    }
     let targets = if is_running {
         running_targets()?
     } else {
@@ -173,12 +212,18 @@ fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<S
             .to_string(),
             targets,
             workloads,
-            rounds_max: args.rounds.unwrap_or(DEFAULT_ROUNDS),
+            rounds_max: match args.rounds {
+                Some(rounds) => rounds,
+                None if is_open_ended(args) => MOST_ROUNDS,
+                None => DEFAULT_ROUNDS,
+            },
             budget_ms: milliseconds(args.budget.unwrap_or(DEFAULT_BUDGET)),
             seed: args.seed.unwrap_or_else(|| now.as_second().unsigned_abs()),
             control: if args.no_control { None } else { control },
             control_in_every_block: true,
             counting: preset::counting(),
+            precision: args.precision,
+            additions: Vec::new(),
             base: PlanBase {
                 start,
                 network: args.network,
@@ -186,6 +231,23 @@ fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<S
             },
         },
     })
+}
+
+/// With a number of connections for `churn` that the network can track, where it tracks them; one line says so.
+fn fitting(mut file: SuiteFile, here: &Here) -> SuiteFile {
+    let tracking = here
+        .tracking
+        .filter(|_| same_place::network(&file.suite, here) == NetworkKind::Host);
+    let fixed = tracking.and_then(|table| Some((table, tracked::fix_churn(&mut file.suite, table.room())?)));
+    if let Some((table, connections)) = fixed {
+        notice(format_args!(
+            "this network tracks connections, {} at most, each for two minutes after its end (net.netfilter.nf_conntrack_max): \
+             churn opens {} for every target",
+            count(table.max),
+            count(connections)
+        ));
+    }
+    file
 }
 
 /// `--targets` for servers that are up already.
@@ -212,14 +274,21 @@ pub(super) fn without_path(command: &[String]) -> Vec<String> {
 }
 
 const DEFAULT_ROUNDS: u32 = 10;
+const MOST_ROUNDS: u32 = 1000;
 /// With build and first table this keeps the whole default comparison within eight minutes.
 const DEFAULT_BUDGET: Duration = Duration::from_secs(7 * 60);
 
+/// Whether time or precision is to end it, and no number of rounds.
+fn is_open_ended(args: &CompareArgs) -> bool {
+    args.rounds.is_none() && (args.budget.is_some() || args.precision.is_some())
+}
+
 /// A stored suite with the limits of this sitting.
 fn resumed(args: &CompareArgs, mut file: SuiteFile) -> SuiteFile {
-    if let Some(rounds) = args.rounds {
+    if let Some(rounds) = args.rounds.or(is_open_ended(args).then_some(MOST_ROUNDS)) {
         file.suite.rounds_max = rounds;
     }
+    file.suite.precision = args.precision.or(file.suite.precision);
     if let Some(budget) = args.budget {
         file.suite.budget_ms = milliseconds(budget);
     }
@@ -229,10 +298,13 @@ fn resumed(args: &CompareArgs, mut file: SuiteFile) -> SuiteFile {
 fn dry_run(file: &SuiteFile) -> String {
     let suite = &file.suite;
     let time = |pairs: &[Pair]| pairs.iter().map(|pair| suite.expected_duration(pair)).sum::<Duration>();
-    let order = order::of_round(suite, 1);
+    // An added target's rounds are what is left to do.
+    let first = suite.additions.last().map_or(1, |addition| addition.first_round);
+    let order = order::of_round(suite, first);
     let each = time(&order);
-    let fitting = u32::try_from(suite.budget().as_millis() / each.as_millis().max(1)).unwrap_or(u32::MAX);
-    let rounds = fitting.clamp(1, suite.rounds_max);
+    let left = suite.budget().saturating_sub(Duration::from_millis(file.spent_ms));
+    let fitting = u32::try_from(left.as_millis() / each.as_millis().max(1)).unwrap_or(u32::MAX);
+    let rounds = fitting.clamp(1, (suite.rounds_max + 1).saturating_sub(first).max(1));
     let mut text = format!(
         "suite {}, seed {}, at most {} within {}\n",
         suite.name,
@@ -243,7 +315,7 @@ fn dry_run(file: &SuiteFile) -> String {
     for workload in &suite.workloads {
         let _ = writeln!(text, "  {:<10} {}", workload.name, workload_line(workload));
     }
-    let _ = writeln!(text, "\norder of round 1, about {}:", minutes(each));
+    let _ = writeln!(text, "\norder of round {first}, about {}:", minutes(each));
     for (place, pair) in (1..).zip(&order) {
         let _ = writeln!(text, "  {place:>3}  {:<20} {}", pair.label(), pair.workload);
     }
@@ -303,8 +375,11 @@ fn reason(trial: &Measurement) -> Option<&str> {
 }
 
 fn bytes_needed(suite: &Suite) -> u64 {
-    let rounds = suite.pairs_of_round(1).len() as u64 * u64::from(suite.rounds_max.min(100));
-    let trials = rounds + suite.counting_pairs().len() as u64;
+    let pairs = suite.pairs_of_round(1);
+    let each: Duration = pairs.iter().map(|pair| suite.expected_duration(pair)).sum();
+    let fitting = suite.budget().as_millis() / each.as_millis().max(1) + 1;
+    let rounds = u64::try_from(fitting).map_or(MOST_ROUNDS.into(), |fitting| fitting.min(suite.rounds_max.into()));
+    let trials = rounds * pairs.len() as u64 + suite.counting_pairs().len() as u64;
     trials * BYTES_OF_A_RECORD
 }
 
@@ -314,6 +389,18 @@ fn budget(text: &str) -> Result<Duration, String> {
         return Err("a comparison needs some time; write it like 7m or 90s".to_string());
     }
     Ok(duration)
+}
+
+/// As a share: 0.03 for `3%`.
+fn precision(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').trim_end();
+    let percent: f64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no percentage: write it like 3%"))?;
+    if !(0.5..=50.0).contains(&percent) {
+        return Err(format!("{text} is not within 0.5% and 50%: write it like 3%"));
+    }
+    Ok(percent / 100.0)
 }
 
 /// A label becomes part of a folder's name.

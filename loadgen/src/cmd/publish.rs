@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::measurement::store::{Store, write_atomically};
 use crate::report::models;
 use crate::suite::matrix::SuiteFile;
-use crate::suite::results::{Results, check_one_mode};
+use crate::suite::results::{Results, check_one_mode, check_one_network};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,7 @@ pub fn run(args: &PublishArgs, out: &mut dyn Write) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.folder.display())))?;
     let (file, store) = super::open_suite(&folder)?;
     check_one_mode(&file.suite, store.records())?;
+    check_one_network(store.records())?;
     let found = Results::of(&file.suite, store.records());
     check_publishable(&file, &found, &store)?;
     let results = folder

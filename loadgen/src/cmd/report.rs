@@ -4,7 +4,7 @@ use super::progress::compare as progress;
 use crate::failure::Failure;
 use crate::measurement::store::{SWEEP_FILE, Store};
 use crate::report::{self, folder, screen, terminal};
-use crate::suite::results::{Results, check_one_mode};
+use crate::suite::results::{Results, check_one_mode, check_one_network};
 use crate::suite::sweep::SweepFile;
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,6 +31,7 @@ pub fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let (file, store) = super::open_suite(&args.folder)?;
     check_one_mode(&file.suite, store.records())?;
+    check_one_network(store.records())?;
     let results = Results::of(&file.suite, store.records());
     let text = match args.full {
         true => terminal::suite(&file, &results, progress::width()),
@@ -48,6 +49,7 @@ pub fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
 fn sweep(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let store = Store::open_sweep(&args.folder)?;
     let file: SweepFile = store.read_json(SWEEP_FILE)?;
+    check_one_network(store.records())?;
     let _ = out.write_all(report::sweep::text(&file, store.records(), progress::width()).as_bytes());
     for (name, text) in report::sweep::files(&file, store.records()) {
         store.write_again(&name, &text)?;

@@ -9,13 +9,14 @@ use crate::failure::{Exit, Failure};
 use crate::measurement::store::{SWEEP_FILE, Store};
 use crate::notice::notice;
 use crate::record::Machine;
-use crate::record::{Measurement, SCHEMA_VERSION};
+use crate::record::{Measurement, NetworkChoice, SCHEMA_VERSION};
 use crate::report::sweep as report;
 use crate::suite::search::Limits;
 use crate::suite::sweep::{Along, End, Slo, Sweep, SweepFile};
 use crate::text::{count, figure, minutes, time_ns};
 use crate::units::floor_u64;
-use clap::ValueEnum as _;
+use clap::ValueEnum;
+use echo_contract::catalog;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
@@ -76,6 +77,10 @@ pub struct SweepArgs {
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = pin)]
     pub pin: String,
 
+    /// Network of a server that is started: a private namespace for each trial where permitted, or the host's
+    #[arg(long, value_enum, default_value = "auto")]
+    pub network: NetworkChoice,
+
     /// Decides payload bytes, sizes, random arrivals and the order of a curve's points
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -89,7 +94,7 @@ pub struct SweepArgs {
     pub results: PathBuf,
 
     /// Go on with an interrupted sweep
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["target", "slo", "clients"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["target", "slo", "clients", "network"])]
     pub resume: Option<PathBuf>,
 
     /// Do not let cargo build the servers first
@@ -187,15 +192,13 @@ fn sweep_file(
         format!("--size={}..{}", args.size.min_bytes, args.size.max_bytes),
         format!("--pipeline={}", args.pipeline),
         format!("--pin={}", args.pin),
+        format!("{NETWORK_FLAG}{}", word(args.network)),
     ];
     let along = along(args)?;
     if let Along::Rate { .. } = along {
         flags.push(format!("--clients={}", args.clients.first().copied().unwrap_or(50)));
-        let arrivals = args.arrivals.unwrap_or(Spacing::Poisson).to_possible_value();
-        flags.push(format!(
-            "--arrivals={}",
-            arrivals.expect("no value is hidden").get_name()
-        ));
+        let arrivals = word(args.arrivals.unwrap_or(Spacing::Poisson));
+        flags.push(format!("--arrivals={arrivals}"));
     }
     Ok(SweepFile {
         schema_version: SCHEMA_VERSION.to_string(),
@@ -271,6 +274,32 @@ fn limits(args: &SweepArgs, slo: &Slo) -> Result<Limits, Failure> {
     Ok(limits)
 }
 
+/// Begins the flag that says whose network a sweep's trials run in.
+const NETWORK_FLAG: &str = "--network=";
+
+/// A value as it is typed.
+fn word(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value().expect("no value is hidden");
+    value.get_name().to_string()
+}
+
+/// Whether trials may have networks of their own: only where a server is started and the host's was not asked for, now or when
+/// the sweep was begun.
+///
+/// # Errors
+/// When a sweep that is to be gone on with cannot be read.
+pub fn may_be_private(args: &SweepArgs) -> Result<bool, Failure> {
+    let (target, network) = match &args.resume {
+        None => (args.target.clone().unwrap_or_default(), word(args.network)),
+        Some(folder) => {
+            let SweepFile { sweep, .. } = Store::open_sweep(folder)?.read_json(SWEEP_FILE)?;
+            let stored = sweep.flags.iter().find_map(|flag| flag.strip_prefix(NETWORK_FLAG));
+            (sweep.target.clone(), stored.unwrap_or("auto").to_string())
+        }
+    };
+    Ok(network != word(NetworkChoice::Host) && catalog::find(&target).is_some())
+}
+
 fn slo(text: &str) -> Result<Slo, String> {
     text.parse()
 }
@@ -341,5 +370,48 @@ impl Drop for Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: SweepArgs,
+    }
+
+    fn typed(words: &str) -> SweepArgs {
+        Typed::parse_from(["sweep"].into_iter().chain(words.split(' '))).args
+    }
+
+    #[test]
+    fn a_private_network_is_prepared_only_for_servers_that_are_started_and_not_on_the_hosts() {
+        for (words, may) in [
+            ("--target thread --clients 1,2", true),
+            ("--target thread --clients 1,2 --network host", false),
+            ("--target 127.0.0.1:7 --clients 1,2", false),
+        ] {
+            assert_eq!(may_be_private(&typed(words)).unwrap(), may, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_sweep_goes_on_in_the_network_that_it_was_begun_in() {
+        let results = tempfile::tempdir().unwrap();
+        let now = "2026-01-31T10:00:00Z".parse().unwrap();
+        let args = typed("--target thread --clients 1,2 --network host");
+        let file = sweep_file(&args, ("2cpu", &[]), now).unwrap();
+        let store = Store::create(results.path(), "2026-01-31", "2cpu", "sweep-thread", 0).unwrap();
+        store
+            .write_again(SWEEP_FILE, &crate::measurement::store::pretty_json(&file))
+            .unwrap();
+        let resumed = typed(&format!("--resume {}", store.folder().display()));
+        assert!(!may_be_private(&resumed).unwrap());
+        let machine = crate::environment::machine().unwrap();
+        assert_eq!(plan_at(&file.sweep, 1, &machine).unwrap().network, NetworkChoice::Host);
     }
 }

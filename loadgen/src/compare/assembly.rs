@@ -2,6 +2,7 @@
 
 use super::cost::{loadgen_cost, served, server_cost};
 use super::limiter::limiter;
+use super::room::name_cause;
 use super::trial::Context;
 use crate::engine::{JobRun, Recorded, WINDOW};
 use crate::record::Plan;
@@ -11,6 +12,7 @@ use crate::record::{
 };
 use crate::recorder::Recorder;
 use crate::recorder::latency::LatencyHistogram;
+use crate::sampler::network::Tracking;
 use crate::sampler::watcher::Readings;
 use crate::subject::{Probes, Stopped};
 use crate::units::{count_f64, len_f64, ns_to_s, per_second};
@@ -34,6 +36,8 @@ pub(super) struct Parts<'a> {
     pub(super) recorded: Recorded,
     pub(super) readings: Readings,
     pub(super) network: Option<Network>,
+    /// How full the table of tracked connections was at the end.
+    pub(super) tracking: Option<Tracking>,
     pub(super) cpu_distance: CpuDistance,
     /// Settings that were others at the end than at the beginning, one phrase each.
     pub(super) environment_changes: Vec<String>,
@@ -55,6 +59,9 @@ pub(super) fn assemble(parts: Parts<'_>) -> Measurement {
             environment_changes: parts.environment_changes,
         },
     );
+    if let Some(cause) = parts.tracking.and_then(Tracking::cause) {
+        name_cause(&mut measurement.reasons, &cause);
+    }
     measurement.valid = measurement.reasons.is_empty();
     // Only now: the verdict compares what is taken away here.
     let latency = &mut measurement.latency_ns;

@@ -4,6 +4,8 @@ mod assembly;
 mod cost;
 mod limiter;
 
+mod pace;
+mod room;
 pub mod runner;
 
 pub mod sweep;

@@ -2,17 +2,19 @@
 //!
 //! Starts no process and opens no socket: that is what a [`Trials`] does. Prints nothing: that is what a [`View`] does.
 
+use super::pace::Pace;
 use crate::failure::Failure;
 use crate::measurement::store::{SUITE_FILE, Store, pretty_json};
 use crate::record::Plan;
 use crate::record::{Measurement, SuitePlace};
 use crate::report::folder;
-use crate::suite::findings::Nearness;
-use crate::suite::matrix::{Pair, Suite, SuiteFile};
+use crate::suite::findings::Findings;
+use crate::suite::matrix::{Pair, SuiteFile};
+use crate::suite::nearness::Nearness;
 use crate::suite::order;
+use crate::suite::precision::Known;
 use crate::suite::results::{Results, pair_of, round_of, usable, why_not};
 use crate::validity::gates::was_not_to_be_measured;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Tries of one pair in one round: the first, and one more within its block where that was no use.
@@ -97,6 +99,8 @@ pub enum SuiteEnd {
     Rounds,
     /// Another round would not have ended within the budget.
     Budget,
+    /// Every ratio is known as well as was asked for.
+    Precision,
     /// The user asked to stop; `--resume` goes on.
     Interrupted,
     /// A whole round passed without one trial that ran to its end.
@@ -110,6 +114,7 @@ impl SuiteEnd {
         match self {
             Self::Rounds => "rounds",
             Self::Budget => "budget",
+            Self::Precision => "precision",
             Self::Interrupted => "interrupted",
             Self::NothingMeasured => "nothing measured",
         }
@@ -179,8 +184,9 @@ impl Runner<'_> {
                 .map(|(_, pair)| pair)
                 .filter(|pair| self.tries(pair, round) == 0)
                 .collect();
-            // The first round always runs whole: without it there is no table at all.
-            if round > 1 && !owed.is_empty() && !self.fits(owed.iter().copied()) {
+            // The first round of all targets, and of an added one, always runs whole: without it there is no table at all.
+            let is_first = round == 1 || self.file.suite.begins_addition(round);
+            if !is_first && !owed.is_empty() && !self.fits(owed.iter().copied()) {
                 return Ok(SuiteEnd::Budget);
             }
             let mut news = false;
@@ -192,7 +198,7 @@ impl Runner<'_> {
                     return Ok(SuiteEnd::Interrupted);
                 }
             }
-            news |= round == 1 && self.count_syscalls()?;
+            news |= is_first && self.count_syscalls()?;
             if self.trials.interrupted() {
                 return Ok(SuiteEnd::Interrupted);
             }
@@ -202,8 +208,24 @@ impl Runner<'_> {
             if !self.store.records().iter().any(|stored| stored.measurement.complete) {
                 return Ok(SuiteEnd::NothingMeasured);
             }
+            if self.is_precise_after(round) {
+                return Ok(SuiteEnd::Precision);
+            }
         }
         Ok(SuiteEnd::Rounds)
+    }
+
+    /// Whether every ratio is known as well as was asked for. A whole round is the last one that has trials.
+    fn is_precise_after(&self, round: u32) -> bool {
+        let later = |trial: &Measurement| round_of(trial) > round;
+        let Some(precision) = self.file.suite.precision else {
+            return false;
+        };
+        if self.store.records().iter().any(|stored| later(&stored.measurement)) {
+            return false;
+        }
+        let findings = Findings::of(&self.file.suite, self.store.records());
+        Known::of(&findings).is_some_and(|known| known.is_within(precision))
     }
 
     /// One workload of one round: what it lacks, and at once, while the machine is in the same mood, what has to run again.
@@ -390,7 +412,7 @@ impl Runner<'_> {
     fn is_settled(&self, pair: &Pair, round: u32) -> bool {
         let nearness = Nearness::of(self.store.records());
         self.of(pair, round)
-            .any(|trial| (usable(trial) && nearness.is_near(trial)) || was_not_to_be_measured(trial))
+            .any(|trial| (usable(trial) && nearness.is_used(trial)) || was_not_to_be_measured(trial))
     }
 
     fn of<'s>(&'s self, pair: &'s Pair, round: u32) -> impl Iterator<Item = &'s Measurement> {
@@ -408,42 +430,4 @@ fn placed(mut measurement: Measurement, plan: Plan, place: SuitePlace) -> Measur
     measurement.plan.target = plan.target;
     measurement.identity.suite = Some(place);
     measurement
-}
-
-/// How long trials take, learnt from those that ran.
-#[derive(Default)]
-struct Pace {
-    /// Time and number of trials by target and workload.
-    seen: HashMap<(String, String), (Duration, u32)>,
-    /// Time taken and time expected of all of them, to correct the expectation of what has not run yet.
-    taken: Duration,
-    expected: Duration,
-}
-
-impl Pace {
-    fn took(&mut self, suite: &Suite, pair: &Pair, time: Duration) {
-        let seen = self
-            .seen
-            .entry((pair.target.clone(), pair.workload.clone()))
-            .or_default();
-        seen.0 += time;
-        seen.1 += 1;
-        self.taken += time;
-        self.expected += suite.expected_duration(pair);
-    }
-
-    fn expect<'p>(&self, suite: &Suite, pairs: impl IntoIterator<Item = &'p Pair>) -> Duration {
-        pairs
-            .into_iter()
-            .map(
-                |pair| match self.seen.get(&(pair.target.clone(), pair.workload.clone())) {
-                    Some((time, trials)) => *time / *trials,
-                    None if self.expected.is_zero() => suite.expected_duration(pair),
-                    None => suite
-                        .expected_duration(pair)
-                        .mul_f64(self.taken.as_secs_f64() / self.expected.as_secs_f64()),
-                },
-            )
-            .sum()
-    }
 }

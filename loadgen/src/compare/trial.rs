@@ -4,13 +4,16 @@
 //! [`super::assembly`] make the record. The verdict is `validity::gates`'.
 
 use super::assembly::{self, Parts};
+use super::room::wait_for_room;
 use super::runner::{TrialProgress, Trials};
 use crate::engine::{self, Directive, Moment, Observer, Progress, limits};
 use crate::environment::{self, network as network_namespace};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
+use crate::notice::notice;
 use crate::record::{Environment, Incomplete, Measurement, Origin, SuitePlace};
 use crate::record::{NetworkChoice, NetworkKind, NetworkPlace, Plan, Start};
+use crate::sampler::network::Tracking;
 use crate::sampler::syscalls::{self, SyscallCounter};
 use crate::sampler::watcher::Watcher;
 use crate::sampler::{distance, network, own};
@@ -51,7 +54,18 @@ pub fn run(plan: &Plan, context: &Context<'_>, progress: &mut dyn FnMut(Progress
             kind: NetworkKind::Private,
             ..
         } => in_private_network(plan, context, progress),
-        host => measure(plan, context, host, progress),
+        host => {
+            wait_for_room(plan, &network::tracking, context.interrupted, &|text| notice(text));
+            measure(plan, context, host, progress).map_err(with_cause)
+        }
+    }
+}
+
+/// Who cannot be reached because the kernel drops what it cannot track is told so.
+fn with_cause(failure: Failure) -> Failure {
+    match network::tracking().and_then(Tracking::cause) {
+        Some(cause) if failure.exit == Exit::Unreachable => Failure::unreachable(format!("{}; {cause}", failure.text)),
+        _ => failure,
     }
 }
 
@@ -167,6 +181,7 @@ fn measure(
     };
     let recorded = engine::run(plan, address, &mut watch);
     let readings = watch.watcher.into_readings();
+    let tracking = network::tracking();
     let network = network_before
         .zip(network::read())
         .map(|(before, after)| network::growth(&before, &after));
@@ -185,6 +200,7 @@ fn measure(
         recorded: recorded?,
         readings,
         network,
+        tracking,
         cpu_distance,
         environment_changes: with_round(context.round_environment, &environment, environment_changes),
         probes,

@@ -2,7 +2,7 @@
 
 use crate::suite::findings::{Findings, Judged, Pairing, Table, Target, has_rounds_enough};
 use crate::suite::fit::ROUNDS_FOR_A_CLAIM;
-use crate::text::{figure, time_ns};
+use crate::text::{counted, figure, percent, time_ns};
 use crate::units::round_u64;
 use echo_contract::catalog::{self, Model};
 
@@ -57,6 +57,7 @@ fn against(table: &Table, pair: &Pairing) -> String {
         left,
         right,
         comparison,
+        ..
     } = pair;
     // A ratio below 1 reads better turned round.
     let (ratio, low, high) = match comparison.ratio >= 1.0 {
@@ -127,14 +128,18 @@ pub fn not_told_apart(table: &Table) -> Option<String> {
     }
     // What would have shown among these, not among targets elsewhere in the table.
     let within = |pair: &&Pairing| group.contains(&pair.left.as_str()) && group.contains(&pair.right.as_str());
-    let pairs = table
-        .pairs
-        .iter()
-        .filter(within)
-        .filter(|pair| !pair.comparison.claimed);
-    let shown = pairs.map(|pair| pair.comparison.would_have_shown).reduce(f64::max);
+    let pairs = || {
+        let within = table.pairs.iter().filter(within);
+        within.filter(|pair| !pair.comparison.claimed)
+    };
+    let shown = pairs().map(|pair| pair.comparison.would_have_shown).reduce(f64::max);
+    let more = pairs().filter_map(|pair| pair.more_rounds_to_show_5_percent).max();
     let shown = shown.map_or_else(String::new, |shown| {
-        format!(" (a ratio of {} would have been)", two(shown))
+        let more = more.filter(|more| *more > 0).map_or_else(String::new, |more| {
+            format!("; {} would show 5 %", counted(more as u64, "more round", "more rounds"))
+        });
+        let shown = percent((shown - 1.0) * 100.0);
+        format!(" (a difference of {shown} would have shown with a probability of 80 %{more})")
     });
     Some(format!("not shown to differ: {}{shown}", group.join(", ")))
 }
@@ -161,7 +166,7 @@ pub fn control(findings: &Findings) -> String {
     format!(
         "A/A control: {} against itself differed by {} at most, and by p < 0.05 in {alarms} of {} tables (one in twenty is expected)",
         widest.left,
-        crate::text::percent((widest.comparison.ratio.ln().abs().exp() - 1.0) * 100.0),
+        percent((widest.comparison.ratio.ln().abs().exp() - 1.0) * 100.0),
         controls.len()
     )
 }

@@ -5,10 +5,10 @@ use crate::quantity::{MESSAGES_PER_S, Place};
 use crate::record::Measurement;
 use crate::report::columns::one_line;
 use crate::report::columns::{columns, name, nothing};
-use crate::report::{chart, claims, original, screen, table, terminal};
+use crate::report::{chart, claims, original, screen, sheets, table, terminal};
 use crate::suite::matrix::{Suite, SuiteFile};
 use crate::suite::results::{Results, Row};
-use crate::text::{bytes, counted, milliseconds, minutes, workload as workload_line};
+use crate::text::{bytes, counted, figure, milliseconds, minutes, percent, workload as workload_line};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -54,6 +54,7 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
     text.push_str(&how_to_read(results));
     text.push_str(&machine(file, stored));
     text.push_str(&invalid(results));
+    text.push_str(&far(results));
     text
 }
 
@@ -63,7 +64,7 @@ fn found(file: &SuiteFile, results: &Results) -> String {
     for sentence in screen::headlines(&results.findings) {
         let _ = writeln!(text, "- {sentence}");
     }
-    for (title, table) in screen::markdown_tables(file, &results.findings) {
+    for (title, table) in sheets::markdown_tables(file, &results.findings) {
         let _ = writeln!(text, "\n{title}\n\n{table}");
     }
     text
@@ -116,6 +117,10 @@ fn ended(file: &SuiteFile) -> String {
         Some("budget") => format!(
             "ended after {spent} because another round would not have fitted into {}",
             minutes(file.suite.budget())
+        ),
+        Some("precision") => format!(
+            "ended after {spent} because every ratio was known within {}",
+            percent(file.suite.precision.unwrap_or_default() * 100.0)
         ),
         Some("interrupted") => format!("was interrupted after {spent}; `loadgen compare --resume` goes on"),
         Some(other) => format!("ended after {spent}: {other}"),
@@ -201,7 +206,7 @@ fn targets(suite: &Suite, stored: &[Stored]) -> String {
         of.find(|target| target.name == *name && target.runtime.is_some())
     };
     let or_none = |fact: &Option<String>| fact.clone().unwrap_or_else(nothing);
-    let rows: Vec<Vec<String>> = (suite.targets.iter().filter_map(of))
+    let rows: Vec<Vec<String>> = (suite.all_targets().filter_map(of))
         .map(|target| {
             vec![
                 target.name.clone(),
@@ -241,6 +246,34 @@ fn invalid(results: &Results) -> String {
     format!(
         "## Trials with void figures\n\nKept. What a gate takes away is not used for a figure above unless marked.\n\n{}",
         table::markdown(&["record", "target", "workload", "round", "why"], 5, rows)
+    )
+}
+
+/// Trials that are shown apart; nothing where none were far.
+fn far(results: &Results) -> String {
+    if results.far.is_empty() {
+        return String::new();
+    }
+    let tally = &results.findings.trials;
+    let rows = results.far.iter().map(|trial| {
+        let file = trial.file.rsplit('/').next().unwrap_or(&trial.file);
+        vec![
+            format!("[{file}]({})", trial.file),
+            trial.target.clone(),
+            trial.workload.clone(),
+            trial.round.to_string(),
+            format!("{:.0}", trial.distance_ns),
+        ]
+    });
+    format!(
+        "\n## Trials with far CPUs\n\nA cache line took longer than {} ns between the CPUs of server and loadgen. {}.\n\n{}",
+        figure(tally.near_limit_ns.unwrap_or_default()),
+        match tally.far_are_used {
+            true =>
+                "They are used all the same, because fewer than five rounds were near; what a block has in common falls out of every ratio",
+            false => "Kept, and used for no figure above where the target has a near one",
+        },
+        table::markdown(&["record", "target", "workload", "round", "ns"], 3, rows)
     )
 }
 

@@ -13,6 +13,7 @@ pub mod models;
 pub mod original;
 pub mod scorecard;
 pub mod screen;
+pub mod sheets;
 pub mod spectrum;
 pub mod svg;
 pub mod sweep;

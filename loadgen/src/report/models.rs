@@ -108,7 +108,7 @@ pub fn index_row(folder: &str, file: &SuiteFile, results: &Results) -> String {
         "| [{folder}]({folder}/README.md) | {} | {} | {} | {} | {} | {} ({}) |\n",
         day(&file.started_at),
         file.label,
-        file.suite.targets.len(),
+        file.suite.all_targets().count(),
         workloads.join(", "),
         results.rounds_done,
         results.trials,

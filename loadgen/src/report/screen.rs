@@ -1,63 +1,111 @@
 //! The first screen of a comparison: what was found, at most 40 lines on 100 columns. Everything else is in the folder.
 
 use crate::quantity::{CPU_PER_MESSAGE, MESSAGES_PER_S, Quantity};
-use crate::report::claims::{between_models, control, level, not_told_apart};
+use crate::report::claims::{between_models, control, not_told_apart};
 use crate::report::columns::{self, nothing};
-use crate::report::table::{Column, Group, fitted, markdown};
+use crate::report::sheets;
+use crate::report::table::{Column, Group, fitted};
 use crate::report::terminal::wrapped;
 use crate::suite::findings::{Findings, Judged, Table, has_rounds_enough};
+use crate::suite::fit::ROUNDS_FOR_A_CLAIM;
 use crate::suite::matrix::SuiteFile;
+use crate::suite::precision::Known;
 use crate::suite::results::Results;
-use crate::text::{count, counted, minutes};
+use crate::text::{count, counted, minutes, percent};
 use crate::units::round_u64;
 use std::path::Path;
 use std::time::Duration;
 
 /// Widest screen that is used; longer lines read badly.
 const WIDTH: u16 = 100;
+/// Lines of a screen; the one that says where the rest is comes last.
+const LINES: usize = 40 - 1;
 
-/// The whole screen, for a terminal of this width.
+/// The whole screen, for a terminal of this width. What does not fit is left to the folder, the last sentences first.
 #[must_use]
 pub fn screen(file: &SuiteFile, results: &Results, width: u16) -> String {
     let width = width.min(WIDTH);
-    let findings = &results.findings;
-    let mut text = wrapped(&place(file, results), 0, 2, width) + "\n";
-    for sentence in headlines(findings) {
-        text.push_str(&wrapped(&format!("- {sentence}"), 0, 2, width));
+    let mut head = wrapped(&place(file, results), 0, 2, width);
+    if let Some(sentence) = how_sure(file, &results.findings) {
+        head.push_str(&wrapped(&sentence, 0, 2, width));
     }
-    text.push('\n');
-    let labels = labels(file, results);
-    for sheet in sheets(file, findings) {
-        text.push_str(&drawn(file, &labels, &sheet, width));
-        text.push_str(
-            "
-
-",
-        );
-    }
-    for sentence in missing(results) {
-        text.push_str(&wrapped(&sentence, 0, 2, width));
-    }
-    text
+    let lines = |text: &str| text.lines().count();
+    // Room for a finding of two lines and for the blank lines around what was found.
+    let tables = sheets::drawn(
+        file,
+        &labels(file, results),
+        &results.findings,
+        width,
+        LINES - lines(&head) - 4,
+    );
+    let mut room = LINES.saturating_sub(lines(&head) + lines(&tables) + 2);
+    let mut fitting = |sentences: Vec<String>| -> String {
+        let wrapped = sentences.iter().map(|sentence| wrapped(sentence, 0, 2, width));
+        wrapped
+            .take_while(|text| {
+                let fits = lines(text) <= room;
+                room -= if fits { lines(text) } else { 0 };
+                fits
+            })
+            .collect()
+    };
+    let found = headlines(&results.findings);
+    let found = fitting(found.iter().map(|sentence| format!("- {sentence}")).collect());
+    let missing = fitting(missing(results));
+    format!("{head}\n{found}\n{tables}\n{missing}")
 }
 
 /// One line that names the folder and the command for all tables.
 #[must_use]
 pub fn where_the_rest_is(folder: &Path) -> String {
     let folder = folder.display();
-    format!("all tables: {folder}/README.md, or `loadgen report --full {folder}`\n")
+    format!("all tables: {folder}/README.md (or `loadgen report --full`)\n")
+}
+
+/// Whether every ratio is known as well as was asked for, one sentence; none where nothing was asked.
+fn how_sure(file: &SuiteFile, findings: &Findings) -> Option<String> {
+    let asked = percent(file.suite.precision? * 100.0);
+    Some(match Known::of(findings)? {
+        known if known.is_within(file.suite.precision?) => {
+            format!("Every ratio of what servers cost is known within {asked}, as asked for.")
+        }
+        Known::Within { table, pair, share } => format!(
+            "Not every ratio is known within {asked}: {} against {} under {} only within {}.",
+            pair.left,
+            pair.right,
+            table.workload,
+            percent(share * 100.0)
+        ),
+        Known::TooFewRounds { table, target, rounds } => format!(
+            "Not every ratio is known within {asked}: {target} under {} has {}, and it takes {ROUNDS_FOR_A_CLAIM}.",
+            table.workload,
+            counted(rounds as u64, "round that stands", "rounds that stand")
+        ),
+    })
 }
 
 /// Machine, network, distance, rounds, trials and time, one sentence.
 fn place(file: &SuiteFile, results: &Results) -> String {
     let tally = &results.findings.trials;
+    let trials = |number: usize| counted(number as u64, "trial", "trials");
     let distance = match (tally.distance_ns, tally.near_limit_ns) {
         (Some((least, most)), Some(limit)) => format!(
-            ", a cache line {} to {} ns away ({} of the trials farther than {} ns)",
+            ", a cache line {} to {} ns away{}",
             count(round_u64(least)),
             count(round_u64(most)),
-            count(tally.far as u64),
-            count(round_u64(limit))
+            match (tally.far, tally.far_are_used) {
+                (0, _) => String::new(),
+                (far, false) => format!(
+                    " ({} farther than {} ns left out)",
+                    trials(far),
+                    count(round_u64(limit))
+                ),
+                (far, true) => format!(
+                    " ({} farther than {} ns are used, for lack of near ones)",
+                    trials(far),
+                    count(round_u64(limit))
+                ),
+            }
         ),
         _ => String::new(),
     };
@@ -67,15 +115,23 @@ fn place(file: &SuiteFile, results: &Results) -> String {
         _ => "private networks and the host's",
     };
     format!(
-        "{}, {network}{distance}: {} in {}, {}; capacity stands in {}, rates in {}, percentiles in {}.",
+        "{}, {network}{distance}: {}{} in {}, {}; capacity stands in {}, rates in {}, percentiles in {}.",
         file.label,
         counted(u64::from(results.rounds_done), "round", "rounds"),
+        added(file),
         minutes(Duration::from_millis(file.spent_ms)),
         counted(tally.run as u64, "trial", "trials"),
         count(tally.capacity_stands as u64),
         count(tally.rates_stand as u64),
         count(tally.percentiles_stand as u64),
     )
+}
+
+/// ` and 7 more for event-mio`, for targets that came later.
+fn added(file: &SuiteFile) -> String {
+    let more = file.suite.additions.iter();
+    more.map(|addition| format!(" and at most {} more for {}", addition.rounds, addition.target))
+        .collect()
 }
 
 /// Three to five sentences, the most important first.
@@ -125,7 +181,7 @@ pub fn headlines(findings: &Findings) -> Vec<String> {
             .max();
         found.push(format!(
             "no difference is claimed before {} rounds ({} so far)",
-            crate::suite::fit::ROUNDS_FOR_A_CLAIM,
+            ROUNDS_FOR_A_CLAIM,
             rounds.unwrap_or(0)
         ));
     }
@@ -133,49 +189,10 @@ pub fn headlines(findings: &Findings) -> Vec<String> {
     found
 }
 
-/// A table of the first screen: what it shows, and one column for each of some findings.
-struct Sheet<'a> {
-    name: String,
-    legend: String,
-    columns: Vec<(String, &'a Table)>,
-}
-
-/// The closed workloads' capacity, then the paced ones: the same work for all, what it cost, how long the answers took.
-fn sheets<'a>(file: &SuiteFile, findings: &'a Findings) -> Vec<Sheet<'a>> {
-    let mut sheets = Vec::new();
-    let capacity = findings
-        .tables
-        .iter()
-        .filter(|table| table.quantity == Judged::Capacity);
-    let columns: Vec<_> = capacity.map(|table| (table.workload.clone(), table)).collect();
-    if !columns.is_empty() {
-        sheets.push(Sheet {
-            name: "capacity".to_string(),
-            legend: "messages per CPU second of the server; targets without a letter in common are told apart"
-                .to_string(),
-            columns,
-        });
-    }
-    for workload in &file.suite.workloads {
-        let Some(open) = workload.open_loop() else { continue };
-        let of_workload = findings.tables.iter().filter(|table| table.workload == workload.name);
-        let heading = |table: &Table| match table.quantity {
-            Judged::CpuUsPerMessage => "CPU us per\nmessage".to_string(),
-            other => other.title().replace("response ", "response\n"),
-        };
-        sheets.push(Sheet {
-            name: workload.name.clone(),
-            legend: format!("open loop, {} messages/s for every target", count(open.rate_per_s)),
-            columns: of_workload.map(|table| (heading(table), table)).collect(),
-        });
-    }
-    sheets
-}
-
 /// The capacity of every target under one workload, from whatever is there: the first table while a comparison runs.
 #[must_use]
 pub fn overview(file: &SuiteFile, results: &Results, workload: &str, width: u16) -> String {
-    let names = &file.suite.targets;
+    let names: Vec<String> = file.suite.all_targets().cloned().collect();
     let rows: Vec<_> = results.of_workload(workload).filter(|row| !row.control).collect();
     let of = |quantity: &Quantity| Column {
         heading: quantity.heading.to_string(),
@@ -189,7 +206,7 @@ pub fn overview(file: &SuiteFile, results: &Results, workload: &str, width: u16)
         name: workload.to_string(),
         columns: [CPU_PER_MESSAGE, MESSAGES_PER_S].iter().map(of).collect(),
     };
-    fitted(names, vec![group], width).join("\n\n")
+    fitted(&names, vec![group], width).join("\n\n")
 }
 
 /// The targets as rows name them: one in a container says so.
@@ -199,57 +216,7 @@ fn labels(file: &SuiteFile, results: &Results) -> Vec<String> {
         let is_so = results.rows.iter().any(|row| row.target == in_container);
         if is_so { in_container } else { name.clone() }
     };
-    file.suite.targets.iter().map(label).collect()
-}
-
-/// For a terminal.
-fn drawn(file: &SuiteFile, labels: &[String], sheet: &Sheet<'_>, width: u16) -> String {
-    let names = &file.suite.targets;
-    let columns = sheet.columns.iter().map(|(heading, table)| Column {
-        heading: heading.clone(),
-        cells: names.iter().map(|name| cell(table, name, true)).collect(),
-    });
-    let group = Group {
-        name: sheet.name.clone(),
-        columns: columns.collect(),
-    };
-    format!(
-        "{}\n  {}",
-        fitted(labels, vec![group], width).join("\n\n"),
-        sheet.legend
-    )
-}
-
-/// Title and table of each sheet in Markdown.
-#[must_use]
-pub fn markdown_tables(file: &SuiteFile, findings: &Findings) -> Vec<(String, String)> {
-    let table = |sheet: &Sheet<'_>| {
-        let mut headings = vec!["target".to_string()];
-        headings.extend(sheet.columns.iter().map(|(heading, _)| heading.replace('\n', " ")));
-        let rows = file.suite.targets.iter().map(|name| {
-            let cells = sheet.columns.iter().map(|(_, table)| cell(table, name, false));
-            std::iter::once(name.clone()).chain(cells).collect()
-        });
-        markdown(&headings, 1, rows)
-    };
-    let of = |sheet: &Sheet<'_>| (format!("`{}`: {}.", sheet.name, sheet.legend), table(sheet));
-    sheets(file, findings).iter().map(of).collect()
-}
-
-/// `185,300 ab`.
-fn cell(table: &Table, name: &str, aligned: bool) -> String {
-    let target = table.targets.iter().find(|target| target.target == name);
-    let known = target.and_then(|target| Some((target.level?, target)));
-    match known {
-        Some((figure, target)) if has_rounds_enough(table) => {
-            // Letters line up to the left, behind figures that line up to the right.
-            let letters = table.targets.iter().map(|target| target.letters.len());
-            let widest = letters.max().filter(|_| aligned).unwrap_or(0);
-            format!("{} {:<widest$}", level(table.quantity, figure), target.letters)
-        }
-        Some((figure, _)) => level(table.quantity, figure),
-        None => "n/a".to_string(),
-    }
+    file.suite.all_targets().map(label).collect()
 }
 
 /// What a reader would look for and not find.

@@ -1,22 +1,20 @@
 //! What a comparison found: for each workload and quantity the level of every target, every pair with its interval, and
 //! letters. Stored as `findings.json`, from which reports, `diff` and other programs read. Pure.
 //!
-//! Only figures that stand enter (see `record::gate`), and only those of trials whose CPUs were near each other: within
-//! 1.4 times the smallest block median of the comparison. Several tries of one round count once, as the first that serves.
+//! Only figures that stand enter (see `record::gate`), and only those of trials whose CPUs were near each other (see
+//! [`super::nearness`]). Several tries of one round count once, as the first that serves.
 
 use super::fit::{Cell, Comparison, Fit, ROUNDS_FOR_A_CLAIM};
 use super::letters::letters;
 use super::matrix::{Pair, Suite};
+use super::nearness::{Nearness, distance_ns, timed};
 use super::results::{pair_of, round_of};
 use crate::measurement::store::Stored;
 use crate::record::{Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
 use crate::units::{count_f64, len_f64};
-use crate::validity::gates::was_not_to_be_measured;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A distance is near within this many times the smallest block median.
-const NEAR: f64 = 1.4;
 /// The ratio of which every table says how many rounds would show it.
 const WORTH_SHOWING: f64 = 1.05;
 
@@ -43,6 +41,9 @@ pub struct Tally {
     pub far: usize,
     /// None where no distance was measured: then all count as near.
     pub near_limit_ns: Option<f64>,
+    /// Whether trials beyond it were used all the same, because too few rounds were near.
+    #[serde(default)]
+    pub far_are_used: bool,
     /// Smallest and largest distance, in nanoseconds.
     pub distance_ns: Option<(f64, f64)>,
 }
@@ -61,8 +62,8 @@ pub struct Table {
     pub control: Option<Pairing>,
     /// Smallest ratio that would have been claimed with 80 % probability between any two targets that are not told apart.
     pub would_have_shown: Option<f64>,
-    /// Rounds in all that would show a ratio of 1.05 between any of them.
-    pub rounds_to_show_5_percent: Option<usize>,
+    /// Rounds more that would show a ratio of 1.05 between any of them.
+    pub more_rounds_to_show_5_percent: Option<usize>,
 }
 
 /// A target in a table.
@@ -86,6 +87,9 @@ pub struct Pairing {
     pub right: String,
     #[serde(flatten)]
     pub comparison: Comparison,
+    /// Rounds more that would show a ratio of 1.05 with 80 % probability; 0 where these would, null where no number would.
+    #[serde(default)]
+    pub more_rounds_to_show_5_percent: Option<usize>,
 }
 
 /// What is judged.
@@ -189,57 +193,9 @@ impl Table {
     }
 }
 
-/// Whether a trial's CPUs were near each other, judged against the comparison that it belongs to.
-#[derive(Clone, Copy, Debug)]
-pub struct Nearness {
-    limit_ns: Option<f64>,
-}
-
-impl Nearness {
-    /// From the smallest median of a block.
-    #[must_use]
-    pub fn of(stored: &[Stored]) -> Self {
-        let mut blocks: BTreeMap<(u32, &str), Vec<f64>> = BTreeMap::new();
-        for trial in timed(stored) {
-            if let Some(distance_ns) = distance_ns(trial) {
-                let block = (round_of(trial), trial.workload.as_str());
-                blocks.entry(block).or_default().push(distance_ns);
-            }
-        }
-        let smallest = blocks.into_values().filter_map(median).reduce(f64::min);
-        Self {
-            limit_ns: smallest.map(|smallest| NEAR * smallest),
-        }
-    }
-
-    #[must_use]
-    pub fn is_near(&self, trial: &Measurement) -> bool {
-        match (self.limit_ns, distance_ns(trial)) {
-            (Some(limit_ns), Some(distance_ns)) => distance_ns <= limit_ns,
-            _ => true,
-        }
-    }
-}
-
 fn is_private(trial: &Measurement) -> bool {
     let network = trial.environment.network.as_ref();
     network.is_some_and(|network| network.kind == NetworkKind::Private)
-}
-
-/// The distance of the trial's CPUs, in nanoseconds, where it was measured.
-fn distance_ns(trial: &Measurement) -> Option<f64> {
-    trial.cpu_distance.as_ref()?.ns()
-}
-
-/// Trials that were begun and timed.
-fn timed(stored: &[Stored]) -> impl Iterator<Item = &Measurement> {
-    let trials = stored.iter().map(|stored| &stored.measurement);
-    trials.filter(|trial| !trial.plan.counting && !was_not_to_be_measured(trial))
-}
-
-fn median(mut figures: Vec<f64>) -> Option<f64> {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied()
 }
 
 /// The timed trials of a comparison by pair.
@@ -270,8 +226,9 @@ impl<'a> Trials<'a> {
             rates_stand: standing(Figure::Rates),
             percentiles_stand: standing(Figure::Percentiles),
             in_private_network: all().filter(|trial| is_private(trial)).count(),
-            far: all().filter(|trial| !self.nearness.is_near(trial)).count(),
-            near_limit_ns: self.nearness.limit_ns,
+            far: all().filter(|trial| self.nearness.is_far(trial)).count(),
+            near_limit_ns: self.nearness.limit_ns(),
+            far_are_used: self.nearness.far_are_used(),
             distance_ns: distances().reduce(f64::min).zip(distances().reduce(f64::max)),
         }
     }
@@ -280,7 +237,7 @@ impl<'a> Trials<'a> {
     fn cells(&self, pair: &Pair, target: usize, quantity: Judged) -> Vec<Cell> {
         let mut of_round = BTreeMap::new();
         for trial in self.by_pair.get(pair).into_iter().flatten() {
-            let serves = trial.stands(quantity.kind()) && self.nearness.is_near(trial);
+            let serves = trial.stands(quantity.kind()) && self.nearness.is_used(trial);
             if let Some(figure) = quantity.read(trial).filter(|_| serves) {
                 of_round.entry(round_of(trial)).or_insert(figure);
             }
@@ -291,7 +248,7 @@ impl<'a> Trials<'a> {
 
     fn table(&self, suite: &Suite, workload: &Workload, quantity: Judged) -> Table {
         let rows = rows(suite, workload);
-        let family = suite.targets.len();
+        let family = suite.all_targets().count();
         let cells: Vec<Vec<Cell>> = (0..)
             .zip(&rows)
             .map(|(place, row)| self.cells(row, place, quantity))
@@ -302,6 +259,7 @@ impl<'a> Trials<'a> {
                 left: rows[left].label(),
                 right: rows[right].label(),
                 comparison: fit.compare(left, right, family)?,
+                more_rounds_to_show_5_percent: fit.more_rounds_to_show(left, right, family, WORTH_SHOWING),
             })
         };
         let order = ranked(&fit, family, quantity);
@@ -327,13 +285,10 @@ impl<'a> Trials<'a> {
             residual_deviation: fit.level(place).map(|level| level.residual_deviation),
         };
         let control = suite.control.iter().find_map(|target| {
-            let once = suite.targets.iter().position(|name| name == target)?;
+            let once = suite.all_targets().position(|name| name == target)?;
             compare(once, family)
         });
         let open_pairs = || pairs.iter().filter(|pair| !pair.comparison.claimed);
-        let place = |label: &str| rows.iter().position(|row| row.label() == label);
-        let rounds =
-            |pair: &Pairing| fit.rounds_to_show(place(&pair.left)?, place(&pair.right)?, family, WORTH_SHOWING);
         Table {
             workload: workload.name.clone(),
             open_loop: workload.open_loop().is_some(),
@@ -342,7 +297,7 @@ impl<'a> Trials<'a> {
             would_have_shown: open_pairs()
                 .map(|pair| pair.comparison.would_have_shown)
                 .reduce(f64::max),
-            rounds_to_show_5_percent: open_pairs().filter_map(rounds).max(),
+            more_rounds_to_show_5_percent: open_pairs().filter_map(|pair| pair.more_rounds_to_show_5_percent).max(),
             targets: order.iter().copied().zip(letters).chain(without).map(target).collect(),
             pairs,
         }
@@ -356,7 +311,7 @@ fn rows(suite: &Suite, workload: &Workload) -> Vec<Pair> {
         workload: workload.name.clone(),
         control,
     };
-    let targets = suite.targets.iter().map(|target| pair(target, false));
+    let targets = suite.all_targets().map(|target| pair(target, false));
     targets
         .chain(suite.control.iter().map(|target| pair(target, true)))
         .collect()

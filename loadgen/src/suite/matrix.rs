@@ -7,6 +7,7 @@ use echo_contract::catalog::{self, Selection, TARGETS};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::net::Ipv4Addr;
+use std::ops::Not;
 use std::time::Duration;
 
 /// A comparison, complete. It is stored beside its records, so that it can be continued and reported again.
@@ -27,12 +28,37 @@ pub struct Suite {
     /// The target that runs a second time as standing A/A control; none switches the control off.
     pub control: Option<String>,
     /// Whether it does so in every block. In comparisons of before it visited one workload per round in turn.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Not::not")]
     pub control_in_every_block: bool,
     /// Workloads under which each target's system calls are counted once, after round 1.
     #[serde(default)]
     pub counting: Vec<Workload>,
+    /// Ends it after the first whole round in which every ratio of what servers cost is known within this share; none leaves
+    /// that to rounds and budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+    /// Targets that came later, each in rounds of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additions: Vec<Addition>,
     pub base: PlanBase,
+}
+
+/// A target that was added to a comparison: measured under its plan, beside targets that were there, so that what the machine
+/// is like in its rounds falls out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Addition {
+    pub target: String,
+    /// Targets of the comparison that run in its blocks.
+    pub beside: Vec<String>,
+    /// Its rounds stand behind those that there were.
+    pub first_round: u32,
+    pub rounds: u32,
+}
+
+impl Addition {
+    fn has_round(&self, round: u32) -> bool {
+        (self.first_round..self.first_round.saturating_add(self.rounds)).contains(&round)
+    }
 }
 
 /// A suite as stored in its folder: what to compare and how far it came. Written again after every trial.
@@ -68,7 +94,7 @@ pub struct PlanBase {
     pub repeat_for_ms: u64,
     pub connect_window: u32,
     /// In comparisons of before there was a choice: the host's.
-    #[serde(default = "host")]
+    #[serde(default = "host", skip_serializing_if = "is_host")]
     pub network: NetworkChoice,
 }
 
@@ -79,6 +105,11 @@ fn always() -> Start {
 
 fn host() -> NetworkChoice {
     NetworkChoice::Host
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_host(network: &NetworkChoice) -> bool {
+    *network == host()
 }
 
 /// One trial that a round owes: a target under a workload.
@@ -103,7 +134,9 @@ impl Pair {
 }
 
 impl Suite {
-    /// SHA-256 of what is compared, in hex. Rounds and budget are left out: `--resume` may change them.
+    /// SHA-256 of what is compared, in hex. What ends it is left out, since `--resume` may change that, and so are targets that
+    /// came later: the trials of before are still of this plan. So are those of older comparisons, since a field that they did not
+    /// have is left out while it is what it was for them.
     ///
     /// # Panics
     /// Never in practice: a suite is plain data.
@@ -112,15 +145,45 @@ impl Suite {
         let compared = Self {
             rounds_max: 0,
             budget_ms: 0,
+            precision: None,
+            additions: Vec::new(),
             ..self.clone()
         };
         let text = serde_json::to_string(&compared).expect("a suite is plain data");
         Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// Every target in the order of the tables, those that came later last.
+    pub fn all_targets(&self) -> impl Iterator<Item = &String> {
+        let added = self.additions.iter().map(|addition| &addition.target);
+        self.targets.iter().chain(added)
+    }
+
+    /// The target that this round was added for; none in a round of all.
+    #[must_use]
+    pub fn addition_of(&self, round: u32) -> Option<&Addition> {
+        self.additions.iter().find(|addition| addition.has_round(round))
+    }
+
+    /// Whether this is the first round of an added target.
+    #[must_use]
+    pub fn begins_addition(&self, round: u32) -> bool {
+        self.additions.iter().any(|addition| addition.first_round == round)
+    }
+
+    /// Rounds of all targets, at most.
+    #[must_use]
+    pub fn whole_rounds_max(&self) -> u32 {
+        let added = self.additions.iter().map(|addition| addition.rounds).sum();
+        self.rounds_max.saturating_sub(added)
+    }
+
     /// All trials of round `round` (from 1), in table order: each workload is one block of every target and the control.
     #[must_use]
     pub fn pairs_of_round(&self, round: u32) -> Vec<Pair> {
+        if let Some(addition) = self.addition_of(round) {
+            return self.pairs_of_addition(addition);
+        }
         let turn = round.saturating_sub(1) as usize % self.workloads.len().max(1);
         let has_control = |place: usize| self.control_in_every_block || place == turn;
         (0..)
@@ -141,6 +204,19 @@ impl Suite {
             .collect()
     }
 
+    fn pairs_of_addition(&self, addition: &Addition) -> Vec<Pair> {
+        let of = |workload: &Workload| {
+            let targets = std::iter::once(&addition.target).chain(&addition.beside);
+            let pair = |target: &String| Pair {
+                target: target.clone(),
+                workload: workload.name.clone(),
+                control: false,
+            };
+            targets.map(pair).collect::<Vec<_>>()
+        };
+        self.workloads.iter().flat_map(of).collect()
+    }
+
     /// The counting trials of the suite: every target under every counting workload. They are part of no round's order.
     #[must_use]
     pub fn counting_pairs(&self) -> Vec<Pair> {
@@ -154,7 +230,7 @@ impl Suite {
                 }
             })
         };
-        self.targets.iter().flat_map(of_target).collect()
+        self.all_targets().flat_map(of_target).collect()
     }
 
     /// Whether all records of a workload were measured in the suite's own way. An open loop's response time counts waiting
@@ -196,7 +272,12 @@ impl Suite {
             connect_timeout_ms: self.base.connect_timeout_ms,
             seed: self.seed.wrapping_add(u64::from(round)),
             source_addresses: self.base.source_addresses.clone(),
-            repeat_for_ms: if workload.is_job() { self.base.repeat_for_ms } else { 0 },
+            // A job that churns has a number of connections that was chosen: it runs once.
+            repeat_for_ms: if workload.is_job() && !workload.churn {
+                self.base.repeat_for_ms
+            } else {
+                0
+            },
             connect_window: self.base.connect_window,
             counting: self.counting.iter().any(|counting| counting.name == pair.workload),
             start_at: None,
@@ -354,6 +435,39 @@ mod tests {
                 "thread (again) steady"
             ]
         );
+    }
+
+    #[test]
+    fn an_added_target_runs_in_rounds_of_its_own_and_the_plan_stays_the_same() {
+        let before = suite();
+        let after = Suite {
+            rounds_max: 12,
+            precision: Some(0.03),
+            additions: vec![Addition {
+                target: "event-epoll".into(),
+                beside: vec!["thread".into(), "fork".into()],
+                first_round: 11,
+                rounds: 2,
+            }],
+            ..before.clone()
+        };
+        assert_eq!(after.plan_hash(), before.plan_hash());
+        assert_eq!(after.pairs_of_round(10), before.pairs_of_round(10));
+        let names = |round| -> Vec<String> {
+            let pairs = after.pairs_of_round(round).into_iter();
+            pairs
+                .filter(|pair| pair.workload == "steady")
+                .map(|pair| pair.label())
+                .collect()
+        };
+        assert_eq!(names(11), ["event-epoll", "thread", "fork"]);
+        assert_eq!(names(12), names(11));
+        assert_eq!(names(13), ["fork", "thread", "thread (again)"]);
+        assert_eq!(
+            after.all_targets().collect::<Vec<_>>(),
+            ["fork", "thread", "event-epoll"]
+        );
+        assert_eq!(after.whole_rounds_max(), 10);
     }
 
     #[test]

@@ -5,7 +5,9 @@ pub mod findings;
 pub mod fit;
 pub mod letters;
 pub mod matrix;
+pub mod nearness;
 pub mod order;
+pub mod precision;
 pub mod preset;
 pub mod results;
 #[doc(hidden)]
@@ -14,3 +16,4 @@ pub mod search;
 pub mod statistics;
 pub mod studentised;
 pub mod sweep;
+pub mod tracked;

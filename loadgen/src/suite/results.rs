@@ -9,9 +9,10 @@ pub use rows::{Point, Row, label_of};
 
 use crate::failure::Failure;
 use crate::measurement::store::Stored;
-use crate::record::{Figure, Incomplete, Measurement, Reason};
+use crate::record::{Figure, Incomplete, Measurement, NetworkKind, Reason};
 use crate::suite::findings::Findings;
 use crate::suite::matrix::{Pair, Suite};
+use crate::suite::nearness::{Nearness, distance_ns};
 use crate::validity::gates::was_not_to_be_measured;
 use echo_contract::catalog;
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// What may be said about the differences.
     pub findings: Findings,
-    /// Rounds in which every pair has at least one trial.
+    /// Rounds of all targets in which every pair has at least one trial.
     pub rounds_done: u32,
     pub rounds_max: u32,
     pub trials: usize,
@@ -31,6 +32,18 @@ pub struct Results {
     pub not_counted: Vec<(String, String)>,
     /// Trials of which some figure is void, in the order of their files.
     pub invalid: Vec<InvalidTrial>,
+    /// Trials whose CPUs were far from each other.
+    pub far: Vec<FarTrial>,
+}
+
+/// A trial whose figures are not used because its CPUs were far from each other.
+#[derive(Clone, Debug)]
+pub struct FarTrial {
+    pub file: String,
+    pub target: String,
+    pub workload: String,
+    pub round: u32,
+    pub distance_ns: f64,
 }
 
 /// A trial of which some figure is not used, and why.
@@ -51,11 +64,12 @@ impl Results {
     #[must_use]
     pub fn of(suite: &Suite, stored: &[Stored]) -> Self {
         let trials = by_pair(stored);
+        let nearness = Nearness::of(stored);
         let counted = counted_syscalls(suite, stored);
         let mut rows = Vec::new();
         for workload in &suite.workloads {
             let controlled = suite.control.iter().map(|target| (target, true));
-            for (target, control) in suite.targets.iter().map(|target| (target, false)).chain(controlled) {
+            for (target, control) in suite.all_targets().map(|target| (target, false)).chain(controlled) {
                 let pair = Pair {
                     target: target.clone(),
                     workload: workload.name.clone(),
@@ -64,7 +78,7 @@ impl Results {
                 let of_pair = trials.get(&pair).map_or(&[][..], Vec::as_slice);
                 // The control visits one workload per round: where it has not been, it is not missing.
                 if !(control && of_pair.is_empty()) {
-                    let mut row = Row::of(&pair, of_pair);
+                    let mut row = Row::of(&pair, of_pair, &nearness);
                     row.syscalls_per_message = counted.get(target).cloned().unwrap_or_default();
                     rows.push(row);
                 }
@@ -73,7 +87,7 @@ impl Results {
         Self {
             findings: Findings::of(suite, stored),
             rounds_done: rounds_done(suite, &trials),
-            rounds_max: suite.rounds_max,
+            rounds_max: suite.whole_rounds_max(),
             // What was never begun has a row, but is no trial that went wrong.
             trials: stored.iter().filter(|stored| is_timed(stored)).count(),
             invalid: stored
@@ -82,6 +96,11 @@ impl Results {
                     is_timed(stored) && !(stored.measurement.complete && stored.measurement.reasons.is_empty())
                 })
                 .map(invalid)
+                .collect(),
+            far: stored
+                .iter()
+                .filter(|stored| is_timed(stored) && nearness.is_far(&stored.measurement))
+                .filter_map(far)
                 .collect(),
             not_counted: why_not_counted(stored),
             rows,
@@ -115,21 +134,24 @@ impl Results {
             .collect()
     }
 
-    /// Whether some round has a valid trial of every target under every workload that it can do. A warning row, which
-    /// breaks the contract by its nature, may be invalid.
+    /// Whether some round of all targets, and one of each that was added, has a valid trial of every target under every workload
+    /// that it can do. A warning row, which breaks the contract by its nature, may be invalid.
     #[must_use]
     pub fn has_whole_valid_round(&self, suite: &Suite, stored: &[Stored]) -> bool {
         let trials = by_pair(stored);
-        (1..=self.rounds_done).any(|round| {
+        let is_whole = |round: &u32| {
             suite
-                .pairs_of_round(round)
+                .pairs_of_round(*round)
                 .iter()
                 .filter(|pair| !pair.control && suite.is_measurable(pair) && !is_warning(&pair.target))
                 .all(|pair| {
                     let mut of_pair = trials.get(pair).into_iter().flatten();
-                    of_pair.any(|trial| usable(trial) && round_of(trial) == round)
+                    of_pair.any(|trial| usable(trial) && round_of(trial) == *round)
                 })
-        })
+        };
+        let whole: Vec<u32> = (1..=last_round(&trials)).filter(is_whole).collect();
+        let has = |addition| whole.iter().any(|round| suite.addition_of(*round) == addition);
+        has(None) && suite.additions.iter().all(|addition| has(Some(addition)))
     }
 }
 
@@ -143,6 +165,33 @@ pub fn check_one_mode(suite: &Suite, stored: &[Stored]) -> Result<(), Failure> {
     suite
         .check_one_mode(timed.map(|stored| &stored.measurement.plan.workload))
         .map_err(Failure::usage)
+}
+
+/// Refuses records of different networks: what the host's costs (connection tracking alone 14 % of a rate) is no server's doing.
+///
+/// # Errors
+/// A usage failure that names a record of each.
+pub fn check_one_network(stored: &[Stored]) -> Result<(), Failure> {
+    let of_kind = |kind: NetworkKind| {
+        let mut stored = stored.iter();
+        stored.find(|stored| network_of(&stored.measurement) == Some(kind))
+    };
+    match (of_kind(NetworkKind::Private), of_kind(NetworkKind::Host)) {
+        (Some(private), Some(host)) => Err(Failure::usage(format!(
+            "{} was measured in a private network and {} on the host's: their figures may not share a table. Compare them in \
+             two runs",
+            private.file, host.file
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The network that a trial ran in; none for one that could not begin. Before there were private ones it was the host's.
+#[must_use]
+pub fn network_of(trial: &Measurement) -> Option<NetworkKind> {
+    let environment = &trial.environment;
+    let told = environment.network.as_ref().map(|network| network.kind);
+    told.or(environment.kernel.as_ref().map(|_| NetworkKind::Host))
 }
 
 fn is_warning(target: &str) -> bool {
@@ -189,13 +238,14 @@ fn rounds_done(suite: &Suite, trials: &Trials<'_>) -> u32 {
                 .is_some_and(|trials| trials.iter().any(|trial| round_of(trial) == *round))
         })
     };
-    let last = trials
-        .values()
-        .flatten()
-        .map(|trial| round_of(trial))
-        .max()
-        .unwrap_or(0);
-    u32::try_from((1..=last).filter(done).count()).unwrap_or(u32::MAX)
+    let of_all = |round: &u32| suite.addition_of(*round).is_none();
+    let rounds = (1..=last_round(trials)).filter(of_all).filter(done);
+    u32::try_from(rounds.count()).unwrap_or(u32::MAX)
+}
+
+fn last_round(trials: &Trials<'_>) -> u32 {
+    let rounds = trials.values().flatten().map(|trial| round_of(trial));
+    rounds.max().unwrap_or(0)
 }
 
 /// Why a trial is not used, one sentence each.
@@ -256,6 +306,17 @@ fn why_not_counted(stored: &[Stored]) -> Vec<(String, String)> {
         }
     }
     reasons
+}
+
+fn far(stored: &Stored) -> Option<FarTrial> {
+    let trial = &stored.measurement;
+    Some(FarTrial {
+        file: stored.file.clone(),
+        target: label_of(&pair_of(trial), &[trial]),
+        workload: trial.workload.clone(),
+        round: round_of(trial),
+        distance_ns: distance_ns(trial)?,
+    })
 }
 
 fn invalid(stored: &Stored) -> InvalidTrial {

@@ -19,6 +19,8 @@ pub fn suite() -> Suite {
         control: Some("thread".into()),
         control_in_every_block: true,
         counting: vec![],
+        precision: None,
+        additions: vec![],
         base: PlanBase {
             start: Start::Always,
             threads: 1,

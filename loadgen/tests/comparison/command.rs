@@ -1,10 +1,13 @@
 //! `loadgen compare` as typed: what it prints, where it writes, how it exits.
 
-use crate::synthetic::{Fault, ORIGINALS, Running, Synthetic, file};
+use crate::synthetic::{Fault, ORIGINALS, Running, Synthetic, environment, file};
 use clap::Parser;
 use loadgen::cmd::compare::{CompareArgs, Here, run};
+use loadgen::cmd::publish::PublishArgs;
 use loadgen::cmd::report::ReportArgs;
 use loadgen::failure::{Exit, Failure};
+use loadgen::measurement::store::Store;
+use loadgen::sampler::network::Tracking;
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
@@ -20,25 +23,37 @@ fn parse(words: &[&str]) -> Result<CompareArgs, clap::Error> {
     Typed::try_parse_from(["compare"].iter().chain(words)).map(|typed| typed.args)
 }
 
-/// Runs the verb on synthetic trials with results in `folder/results`; gives what it printed and how it ended.
-fn compare(folder: &Path, words: &[&str], trials: &mut Synthetic) -> (String, Result<(), Failure>) {
-    let results = folder.join("results").display().to_string();
-    let resumes = words.contains(&"--resume");
-    let mut all = vec!["--quiet"];
-    if !resumes {
-        all.extend(["--results", &results]);
-    }
-    all.extend(words);
-    let here = Here {
+/// The machine that synthetic trials tell of, without private networks.
+fn here() -> Here {
+    Here {
         label: "2cpu-linux-6.18".into(),
         base: file(ORIGINALS, "default", 1, 1).suite.base,
         command: vec!["/somewhere/target/release/loadgen".into(), "compare".into()],
-    };
+        environment: environment(),
+        cpus: vec![0, 1],
+        no_private_network: Some("not in tests".into()),
+        tracking: None,
+    }
+}
+
+fn compare(folder: &Path, words: &[&str], trials: &mut Synthetic) -> (String, Result<(), Failure>) {
+    compare_at(folder, words, trials, &here())
+}
+
+/// Runs the verb on synthetic trials with results in `folder/results`; gives what it printed and how it ended.
+fn compare_at(folder: &Path, words: &[&str], trials: &mut Synthetic, here: &Here) -> (String, Result<(), Failure>) {
+    let results = folder.join("results").display().to_string();
+    let goes_on = words.contains(&"--resume") || words.contains(&"--add");
+    let mut all = vec!["--quiet"];
+    if !goes_on {
+        all.extend(["--results", &results]);
+    }
+    all.extend(words);
     let mut out = Vec::new();
     let ended = run(
         &parse(&all).unwrap(),
         &mut Running(trials, &Cell::new(Duration::ZERO)),
-        &here,
+        here,
         &mut out,
     );
     (String::from_utf8(out).unwrap(), ended)
@@ -186,6 +201,10 @@ fn flags_that_make_no_sense_are_refused_with_the_flag_and_the_value() {
         (&["--label", "my machine"], "cannot be part of a folder's name"),
         (&["--label", "../up"], "cannot be part of a folder's name"),
         (&["--resume", "x", "--seed", "1"], "cannot be used with"),
+        (&["--precision", "3x"], "write it like 3%"),
+        (&["--precision", "0.1%"], "not within 0.5% and 50%"),
+        (&["--add", "fork"], "2 values required"),
+        (&["--add", "fork", "x", "--pin", "off"], "cannot be used with"),
     ] {
         let error = parse(words).unwrap_err().to_string();
         assert!(error.contains(told), "{words:?}: {error}");
@@ -225,4 +244,193 @@ fn a_table_of_open_and_closed_loops_is_refused() {
         &mut Synthetic::new(),
     );
     assert_eq!(resumed.1.unwrap_err().exit, Exit::Usage);
+}
+
+#[test]
+fn more_time_or_a_precision_lifts_the_limit_on_rounds_unless_one_is_given() {
+    for (words, rounds) in [
+        (&[][..], 10),
+        (&["--budget", "30m"], 1000),
+        (&["--precision", "3%"], 1000),
+        (&["--precision", "3", "--rounds", "20"], 20),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<&str> = [&["--dry-run", "--workloads", "light"], words].concat();
+        let (out, ended) = compare(folder.path(), &all, &mut Synthetic::new());
+        ended.unwrap();
+        let limit = format!("at most {} rounds", loadgen::text::count(rounds));
+        assert!(out.contains(&limit), "{words:?}: {out}");
+    }
+}
+
+#[test]
+fn a_target_is_added_to_a_folder_and_its_results_join_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = [
+        "--rounds",
+        "5",
+        "--targets",
+        "fork,thread,event-epoll",
+        "--workloads",
+        "light",
+    ];
+    compare(folder.path(), &words, &mut Synthetic::new()).1.unwrap();
+    let made = only_folder(folder.path());
+    let made = made.to_str().unwrap();
+    let mut trials = Synthetic::new();
+    let (out, ended) = compare(folder.path(), &["--add", "event-tokio", made], &mut trials);
+    ended.unwrap();
+    assert!(
+        out.contains("event-tokio") && out.contains("5 rounds and at most 5 more for event-tokio"),
+        "{out}"
+    );
+    let timed = trials.ran.iter().filter(|(name, _)| name.ends_with(" light"));
+    assert_eq!(timed.clone().count(), 15, "{:?}", trials.told());
+    assert!(timed.clone().all(|(_, place)| place.round > 5));
+    assert_eq!(timed.filter(|(name, _)| name == "event-tokio light").count(), 5);
+    for (target, told) in [
+        ("event-tokio", "it is in this comparison already"),
+        ("event-tokyo", "does not know `event-tokyo`"),
+        ("all", "one target at a time"),
+    ] {
+        let failure = compare(folder.path(), &["--add", target, made], &mut Synthetic::new())
+            .1
+            .unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.text.contains(told), "{failure}");
+    }
+}
+
+#[test]
+fn a_comparison_goes_on_only_on_the_machine_the_cpus_and_the_network_it_was_begun_on() {
+    type Change = fn(&mut Here);
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["--rounds", "1", "--targets", "fork,thread", "--workloads", "light"];
+    compare(folder.path(), &words, &mut Synthetic::new()).1.unwrap();
+    let made = only_folder(folder.path());
+    let made = made.to_str().unwrap();
+    let other_cpu = |here: &mut Here| here.environment.cpu_model = Some("Intel Xeon".into());
+    let other_kernel = |here: &mut Here| here.environment.kernel = Some("6.19.0".into());
+    let fewer_cpus = |here: &mut Here| here.cpus = vec![0];
+    let private = |here: &mut Here| here.no_private_network = None;
+    let changes: [(Change, &str); 4] = [
+        (other_cpu, "the CPU there is AMD EPYC, here it is Intel Xeon"),
+        (other_kernel, "the kernel there is 6.18.0, here it is 6.19.0"),
+        (fewer_cpus, "used CPU 1"),
+        (private, "here each would have a private one"),
+    ];
+    for (change, told) in changes {
+        for words in [&["--resume", made][..], &["--add", "event-tokio", made]] {
+            let mut here = here();
+            change(&mut here);
+            let mut trials = Synthetic::new();
+            let failure = compare_at(folder.path(), words, &mut trials, &here).1.unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.text.contains(told), "{words:?}: {failure}");
+            assert!(trials.ran.is_empty());
+        }
+    }
+    // And the other way round: a folder of private networks where only the host's is to be had.
+    for entry in fs::read_dir(Path::new(made).join("records")).unwrap() {
+        in_private_network(&entry.unwrap().path());
+    }
+    let (_, ended) = compare(folder.path(), &["--resume", made], &mut Synthetic::new());
+    let failure = ended.unwrap_err();
+    assert!(failure.text.contains("on the host's: not in tests"), "{failure}");
+}
+
+fn in_private_network(record: &Path) {
+    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(record).unwrap()).unwrap();
+    json["environment"]["network"] = serde_json::json!({ "kind": "private", "note": null });
+    fs::write(record, json.to_string()).unwrap();
+}
+
+#[test]
+fn records_of_two_networks_are_refused_in_one_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["--rounds", "1", "--targets", "fork,thread", "--workloads", "light"];
+    compare(folder.path(), &words, &mut Synthetic::new()).1.unwrap();
+    let made = only_folder(folder.path());
+    in_private_network(&made.join("records/round-01-thread-light.json"));
+    let report = ReportArgs {
+        folder: made.clone(),
+        full: false,
+    };
+    let publish = PublishArgs { folder: made.clone() };
+    let resume = ["--resume", made.to_str().unwrap()];
+    for failure in [
+        loadgen::cmd::report::run(&report, &mut Vec::new()).unwrap_err(),
+        loadgen::cmd::publish::run(&publish, &mut Vec::new()).unwrap_err(),
+        compare(folder.path(), &resume, &mut Synthetic::new()).1.unwrap_err(),
+    ] {
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(
+            failure
+                .text
+                .contains("records/round-01-thread-light.json was measured in a private network")
+                && failure.text.contains("-light.json on the host's"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn a_private_network_that_cannot_be_had_is_refused_before_anything_is_made() {
+    for (words, told) in [
+        (&["--network", "private"][..], "--network private: not in tests"),
+        (
+            &["--network", "private", "--targets", "running"],
+            "--targets running are not",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = compare(folder.path(), words, &mut Synthetic::new()).1.unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.text.contains(told), "{failure}");
+        assert!(!folder.path().join("results").exists());
+    }
+}
+
+#[test]
+fn where_connections_are_tracked_churn_opens_the_same_number_for_all_targets() {
+    let opened = |tracking, no_private_network: Option<&str>| -> Vec<Option<u64>> {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Here {
+            tracking,
+            no_private_network: no_private_network.map(str::to_owned),
+            ..here()
+        };
+        let words = [
+            "--rounds",
+            "1",
+            "--targets",
+            "fork,thread",
+            "--workloads",
+            "light,churn",
+        ];
+        compare_at(folder.path(), &words, &mut Synthetic::new(), &here)
+            .1
+            .unwrap();
+        let store = Store::open(&only_folder(folder.path())).unwrap();
+        let churn = store
+            .records()
+            .iter()
+            .filter(|stored| stored.measurement.workload == "churn");
+        churn
+            .map(|stored| stored.measurement.plan.workload.messages_planned())
+            .collect()
+    };
+    let tracking = |max| Some(Tracking { count: 27, max });
+    let fixed = opened(tracking(262_144), Some("not permitted"));
+    assert!(
+        fixed.len() == 3 && fixed[0].is_some() && fixed.iter().all(|number| *number == fixed[0]),
+        "{fixed:?}"
+    );
+    assert!(opened(tracking(65_536), Some("not permitted"))[0] < fixed[0]);
+    assert_eq!(opened(None, Some("not permitted")), [None; 3]);
+    assert_eq!(
+        opened(tracking(262_144), None),
+        [None; 3],
+        "a private network tracks nothing"
+    );
 }

@@ -3,7 +3,7 @@
 
 use crate::synthetic::{Fault, ORIGINALS, Synthetic, file, run, store, trial};
 use loadgen::compare::runner::{Block, Now, TrialProgress, View};
-use loadgen::measurement::store::Store;
+use loadgen::measurement::store::{Store, Stored};
 use loadgen::record::{Arrivals, OpenLoop, Pacing, Plan, Waiting};
 use loadgen::record::{Latency, Measurement, Origin, SuitePlace};
 use loadgen::report::{csv, folder, screen, terminal};
@@ -153,9 +153,54 @@ fn the_tables_of_a_suite_at_three_widths() {
         );
     }
     let screen = screen::screen(file, &results, 100);
-    assert!(screen.lines().count() <= 38, "{screen}");
+    assert!(screen.lines().count() <= 39, "{screen}");
     assert!(screen.lines().all(|line| line.chars().count() <= 100), "{screen}");
     expect(&golden("screen-100.txt"), &screen);
+}
+
+#[test]
+fn the_first_screen_has_at_most_40_lines_of_100_columns_however_many_targets() {
+    for fault in [|_: &Plan, _: &SuitePlace| Fault::None, troubled] {
+        let file = file("all", "default", 5, 36_000);
+        let of_round = |round| {
+            let pairs = (1..).zip(file.suite.pairs_of_round(round));
+            pairs.map(move |(position, pair)| (round, position, pair))
+        };
+        let stored: Vec<Stored> = (1..=5)
+            .flat_map(of_round)
+            .map(|(round, position, pair)| {
+                let place = SuitePlace {
+                    suite: "default".into(),
+                    round,
+                    position,
+                    seed: 1,
+                    attempt: 1,
+                    control: pair.control,
+                    plan_hash: None,
+                };
+                let plan = file.suite.plan(&pair, round);
+                Stored {
+                    file: format!("{round}-{position}"),
+                    measurement: trial(&plan, &place, fault(&plan, &place)),
+                }
+            })
+            .collect();
+        let results = Results::of(&file.suite, &stored);
+        let folder = Path::new("results/2026-01-31-2cpu-linux-6.18-all");
+        let screen = screen::screen(&file, &results, 100) + &screen::where_the_rest_is(folder);
+        println!("{screen}");
+        assert!(
+            file.suite.targets.len() >= 20 && screen.lines().count() <= 40,
+            "{screen}"
+        );
+        let longest = screen.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(100), "{longest:?} columns:\n{screen}");
+        for target in &file.suite.targets {
+            let row = |line: &&str| line.trim_start().starts_with(&format!("{target} "));
+            assert!(screen.lines().any(|line| row(&line)), "{target} has no row:\n{screen}");
+        }
+        assert!(screen.contains("paced"), "{screen}");
+    }
 }
 
 #[test]

@@ -158,3 +158,25 @@ fn a_report_is_made_again_from_the_records_alone() {
     );
     assert!(store.folder().join("messages-per-s-light.svg").is_file());
 }
+
+#[test]
+fn the_trials_of_published_comparisons_are_still_of_the_plans_that_their_folders_tell() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results");
+    let mut compared = 0;
+    for folder in fs::read_dir(results).unwrap().map(|entry| entry.unwrap().path()) {
+        if !folder.join("suite.json").is_file() {
+            continue;
+        }
+        let store = Store::open(&folder).unwrap();
+        let file: SuiteFile = store.read_json("suite.json").unwrap();
+        let hash = file.suite.plan_hash();
+        for trial in store.records().iter().map(|stored| &stored.measurement) {
+            let place = trial.identity.suite.as_ref().unwrap();
+            if let Some(told) = &place.plan_hash {
+                assert_eq!(*told, hash, "{}", folder.display());
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 0);
+}

@@ -4,12 +4,15 @@ use crate::synthetic::{Fault, ORIGINALS, Synthetic, file, run, store};
 use loadgen::cmd::report::ReportArgs;
 use loadgen::compare::runner::{Block, Now, SuiteEnd, TrialProgress, View};
 use loadgen::failure::Exit;
-use loadgen::measurement::store::{SUITE_FILE, Store};
+use loadgen::measurement::store::{SUITE_FILE, Store, Stored};
 use loadgen::quantity::{CPU_PER_MESSAGE, MESSAGES_PER_S};
 use loadgen::record::Measurement;
-use loadgen::suite::matrix::SuiteFile;
+use loadgen::report::screen;
+use loadgen::suite::findings::{Findings, Judged};
+use loadgen::suite::matrix::{Addition, SuiteFile};
+use loadgen::suite::precision::Known;
 use loadgen::suite::preset;
-use loadgen::suite::results::Results;
+use loadgen::suite::results::{Results, round_of};
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -370,4 +373,95 @@ fn trials_of_another_plan_than_suite_json_tells_are_not_believed() {
     let told = report();
     assert!(told.contains("void by plan_hash: 3 trials"), "{told}");
     assert_eq!(told.matches("void by").count(), 1, "{told}");
+}
+
+#[test]
+fn a_comparison_ends_with_the_first_whole_round_in_which_every_ratio_is_known_as_well_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut file, mut trials) = (file(ORIGINALS, "light,steady", 100, 36_000), Synthetic::new());
+    file.suite.precision = Some(0.03);
+    let mut store = store(folder.path());
+    let end = run(&mut file, &mut trials, &mut store, &mut Seen::default()).unwrap();
+    assert_eq!((end, file.ended.as_deref()), (SuiteEnd::Precision, Some("precision")));
+    let known = |rounds: u32| {
+        let of_rounds = |stored: &&Stored| round_of(&stored.measurement) <= rounds;
+        let stored: Vec<Stored> = store.records().iter().filter(of_rounds).cloned().collect();
+        let findings = Findings::of(&file.suite, &stored);
+        Known::of(&findings).unwrap().is_within(0.03)
+    };
+    let rounds = Results::of(&file.suite, store.records()).rounds_done;
+    assert!((5..100).contains(&rounds), "{rounds}");
+    assert_eq!(store.records().len(), rounds as usize * 8, "no round is half done");
+    assert!(known(rounds) && (5..rounds).all(|earlier| !known(earlier)), "{rounds}");
+    // Nothing is owed to a comparison that knows enough.
+    let again = run(&mut file, &mut Synthetic::new(), &mut store, &mut Seen::default()).unwrap();
+    assert_eq!(
+        (again, store.records().len()),
+        (SuiteEnd::Precision, rounds as usize * 8)
+    );
+    let screen = screen::screen(&file, &Results::of(&file.suite, store.records()), 100);
+    assert!(screen.contains("known within 3.0 %, as asked for"), "{screen}");
+}
+
+#[test]
+fn a_precision_that_time_does_not_allow_is_told_with_the_widest_pair() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = file(ORIGINALS, "light", 100, 60);
+    file.suite.precision = Some(0.005);
+    let mut store = store(folder.path());
+    let end = run(&mut file, &mut Synthetic::new(), &mut store, &mut Seen::default()).unwrap();
+    assert_eq!(end, SuiteEnd::Budget);
+    let screen = screen::screen(&file, &Results::of(&file.suite, store.records()), 100);
+    assert!(
+        screen.contains("Not every ratio is known within 0.5 %") && screen.contains("under light only within"),
+        "{screen}"
+    );
+}
+
+/// A comparison of two targets to which a third comes: its ratio is what it would have been from the beginning.
+#[test]
+fn a_target_that_is_added_runs_beside_two_others_and_is_compared_with_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = file("fork,thread,event-epoll", "light", 6, 36_000);
+    file.suite.counting = preset::counting();
+    let mut store = store(folder.path());
+    run(&mut file, &mut Synthetic::new(), &mut store, &mut Seen::default()).unwrap();
+    let before = store.records().len();
+    file.suite.additions.push(Addition {
+        target: "event-tokio".into(),
+        beside: vec!["thread".into(), "fork".into()],
+        first_round: 7,
+        rounds: 6,
+    });
+    file.suite.rounds_max = 12;
+    let mut trials = Synthetic::new();
+    assert_eq!(
+        run(&mut file, &mut trials, &mut store, &mut Seen::default()).unwrap(),
+        SuiteEnd::Rounds
+    );
+    let timed: BTreeSet<_> = trials.ran.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "event-tokio counting-1",
+        "event-tokio counting-32",
+        "event-tokio light",
+        "fork light",
+        "thread light",
+    ];
+    assert_eq!(timed.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(store.records().len(), before + 6 * 3 + 2);
+    let results = Results::of(&file.suite, store.records());
+    assert_eq!((results.rounds_done, results.rounds_max), (6, 6));
+    let table = results.findings.table("light", Judged::Capacity).unwrap();
+    let pair = table.pair("event-tokio", "thread").unwrap();
+    // 11.9 against 8.6 us of CPU per message.
+    assert!(
+        pair.comparison.claimed && (1.35..1.42).contains(&pair.comparison.ratio),
+        "{pair:?}"
+    );
+    let never_met = table.pair("event-tokio", "event-epoll").unwrap();
+    assert!(
+        !never_met.comparison.claimed && (never_met.comparison.low..never_met.comparison.high).contains(&1.0),
+        "{never_met:?}"
+    );
+    assert!(results.has_whole_valid_round(&file.suite, store.records()));
 }

@@ -136,6 +136,22 @@ pub(crate) fn store(results: &Path) -> Store {
     Store::create(results, "2026-01-31", "2cpu-linux-6.18", "default", 1 << 20).unwrap()
 }
 
+/// Where all these trials say that they were measured.
+pub(crate) fn environment() -> Environment {
+    Environment {
+        kernel: Some("6.18.0".into()),
+        architecture: Some("x86_64".into()),
+        cpu_model: Some("AMD EPYC".into()),
+        cpus_usable: Some(2),
+        cpus_online: Some(2),
+        smt_active: Some(false),
+        memory_total_bytes: Some(8 << 30),
+        clocksource: Some("tsc".into()),
+        hypervisor: Some("kvm".into()),
+        ..Environment::default()
+    }
+}
+
 /// One trial with figures of the size that such servers have.
 pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measurement {
     let model = Model::of(&plan.target);
@@ -236,18 +252,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             suite: Some(place.clone()),
             measured_from: Some(format!("2026-01-31T10:{:02}:03.25Z", place.round)),
         },
-        environment: Environment {
-            kernel: Some("6.18.0".into()),
-            architecture: Some("x86_64".into()),
-            cpu_model: Some("AMD EPYC".into()),
-            cpus_usable: Some(2),
-            cpus_online: Some(2),
-            smt_active: Some(false),
-            memory_total_bytes: Some(8 << 30),
-            clocksource: Some("tsc".into()),
-            hypervisor: Some("kvm".into()),
-            ..Environment::default()
-        },
+        environment: environment(),
         complete,
         incomplete_reason: (!complete).then(|| "the server died: killed by signal 9 after 1.2 s".into()),
         valid,

@@ -5,6 +5,7 @@ use crate::quantity::{self, Clock, Quantity, Reading};
 use crate::record::{Figure, Latency, LatencySet, Measurement};
 use crate::recorder::latency::LatencyHistogram;
 use crate::suite::matrix::Pair;
+use crate::suite::nearness::Nearness;
 use crate::suite::statistics::Spread;
 use std::collections::BTreeMap;
 
@@ -58,8 +59,13 @@ impl Point {
 }
 
 impl Row {
-    pub(super) fn of(pair: &Pair, trials: &[&Measurement]) -> Self {
-        let valid: Vec<&Measurement> = trials.iter().copied().filter(|trial| usable(trial)).collect();
+    pub(super) fn of(pair: &Pair, trials: &[&Measurement], nearness: &Nearness) -> Self {
+        let serves = |trial: &&Measurement| usable(trial) && nearness.is_used(trial);
+        let mut valid: Vec<&Measurement> = trials.iter().copied().filter(serves).collect();
+        // A target that was far in every round is better shown so than not at all.
+        if valid.is_empty() {
+            valid = trials.iter().copied().filter(|trial| usable(trial)).collect();
+        }
         let complete = || trials.iter().copied().filter(|trial| trial.complete);
         let believed = !valid.is_empty();
         let used: Vec<&Measurement> = if believed { valid.clone() } else { complete().collect() };
@@ -102,7 +108,7 @@ impl Row {
             syscalls_per_message: Vec::new(),
             errors: trials.iter().map(|trial| trial.counts.errors()).sum(),
             messages: used.iter().map(|trial| trial.counts.ok).sum(),
-            points: complete().map(point).collect(),
+            points: complete().map(|trial| point(trial, nearness)).collect(),
             histogram_fault,
         }
     }
@@ -123,13 +129,13 @@ impl Row {
     }
 }
 
-fn point(trial: &Measurement) -> Point {
+fn point(trial: &Measurement, nearness: &Nearness) -> Point {
     Point {
         figures: quantity::ALL
             .iter()
             .filter_map(|quantity| Some((quantity.name, quantity.of(trial)?)))
             .collect(),
-        valid: trial.stands(Figure::Rates),
+        valid: trial.stands(Figure::Rates) && nearness.is_used(trial),
     }
 }
 

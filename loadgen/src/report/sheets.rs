@@ -1,0 +1,207 @@
+//! The tables of the first screen: the closed workloads' capacity with letters, and beside it the paced ones.
+
+use crate::report::claims::level;
+use crate::report::table::{Column, Group, fitted, markdown};
+use crate::report::terminal::wrapped;
+use crate::suite::findings::{Findings, Judged, Table, has_rounds_enough};
+use crate::suite::matrix::SuiteFile;
+use crate::text::{count, figure, percent};
+
+/// What one of them shows, and one column for each of some findings.
+struct Sheet<'a> {
+    name: String,
+    legend: String,
+    columns: Vec<(String, &'a Table)>,
+}
+
+/// The rows below the targets.
+const WOULD_SHOW: [&str; 2] = ["would show", "rounds more"];
+
+/// The closed workloads' capacity, then the paced ones: the same work for all, what it cost, how long the answers took.
+fn sheets<'a>(file: &SuiteFile, findings: &'a Findings) -> Vec<Sheet<'a>> {
+    let mut sheets = Vec::new();
+    let capacity = findings
+        .tables
+        .iter()
+        .filter(|table| table.quantity == Judged::Capacity);
+    let columns: Vec<_> = capacity.map(|table| (table.workload.clone(), table)).collect();
+    if !columns.is_empty() {
+        sheets.push(Sheet {
+            name: "capacity".to_string(),
+            legend: "messages per CPU second of the server; targets without a letter in common are told apart"
+                .to_string(),
+            columns,
+        });
+    }
+    for workload in &file.suite.workloads {
+        let Some(open) = workload.open_loop() else { continue };
+        let of_workload = findings.tables.iter().filter(|table| table.workload == workload.name);
+        let heading = |table: &Table| match table.quantity {
+            Judged::CpuUsPerMessage => "CPU us per\nmessage".to_string(),
+            other => other.title().replace("response ", "response\n"),
+        };
+        sheets.push(Sheet {
+            name: workload.name.clone(),
+            legend: format!("open loop, {} messages/s for every target", count(open.rate_per_s)),
+            columns: of_workload.map(|table| (heading(table), table)).collect(),
+        });
+    }
+    sheets
+}
+
+/// For a terminal: side by side where that fits into the width, else one below the other, and as many as fit into `lines`,
+/// but one at least.
+#[must_use]
+pub fn drawn(file: &SuiteFile, labels: &[String], findings: &Findings, width: u16, lines: usize) -> String {
+    let names: Vec<&String> = file.suite.all_targets().collect();
+    let sheets = sheets(file, findings);
+    let tells = findings
+        .tables
+        .iter()
+        .any(|table| has_rounds_enough(table) && table.would_have_shown.is_some());
+    let mut stub = labels.to_vec();
+    if tells {
+        stub.extend(WOULD_SHOW.map(str::to_owned));
+    }
+    let group = |sheet: &Sheet<'_>| Group {
+        name: sheet.name.clone(),
+        columns: (sheet.columns.iter())
+            .map(|(heading, table)| column(heading, table, &names, tells))
+            .collect(),
+    };
+    let legend = |sheet: &Sheet<'_>| wrapped(&format!("{}: {}", sheet.name, sheet.legend), 2, 4, width);
+    let last = if tells {
+        wrapped(LEGEND, 2, 4, width)
+    } else {
+        String::new()
+    };
+    // In one table the name of each group but the first has to stand in its headings.
+    let beside = (0..).zip(&sheets).map(|(place, sheet)| match place {
+        0 => group(sheet),
+        _ => short(group(sheet), &sheet.name),
+    });
+    if let [one] = &fitted(&stub, beside.collect(), width)[..] {
+        let legends: String = sheets.iter().map(legend).collect();
+        return format!("{one}\n{legends}{last}");
+    }
+    let mut text = String::new();
+    for (place, sheet) in sheets.iter().enumerate() {
+        let table = fitted(&stub, vec![group(sheet)], width).join("\n\n");
+        let table = format!("{table}\n{}", legend(sheet));
+        if place > 0 && text.lines().count() + table.lines().count() + last.lines().count() + 1 > lines {
+            text.push_str(&wrapped(
+                &format!("{}: in the folder, it does not fit here", sheet.name),
+                2,
+                4,
+                width,
+            ));
+            continue;
+        }
+        text.push_str(if place > 0 { "\n" } else { "" });
+        text.push_str(&table);
+    }
+    text + &last
+}
+
+const LEGEND: &str = "would show: the difference that shows with a probability of 80 %; rounds more: for 5 % to show";
+
+/// Headings of two lines, the first of which is the workload.
+fn short(mut group: Group, workload: &str) -> Group {
+    for column in &mut group.columns {
+        let rest = column
+            .heading
+            .replace("CPU us per\nmessage", "CPU us")
+            .replace("response\n", "");
+        column.heading = format!("{workload}\n{rest}");
+    }
+    group
+}
+
+fn column(heading: &str, table: &Table, names: &[&String], tells: bool) -> Column {
+    let mut cells: Vec<String> = names.iter().map(|name| cell(table, name, true)).collect();
+    if tells {
+        cells.extend(would_show(table));
+    }
+    Column {
+        heading: heading.to_string(),
+        cells,
+    }
+}
+
+/// Title and table of each sheet in Markdown.
+#[must_use]
+pub fn markdown_tables(file: &SuiteFile, findings: &Findings) -> Vec<(String, String)> {
+    let table = |sheet: &Sheet<'_>| {
+        let mut headings = vec!["target".to_string()];
+        headings.extend(sheet.columns.iter().map(|(heading, _)| heading.replace('\n', " ")));
+        let rows = file.suite.all_targets().map(|name| {
+            let cells = sheet.columns.iter().map(|(_, table)| cell(table, name, false));
+            std::iter::once(name.clone()).chain(cells).collect()
+        });
+        let below = sheet
+            .columns
+            .iter()
+            .map(|(_, table)| would_show(table))
+            .collect::<Vec<_>>();
+        let would_show = (0..).zip(WOULD_SHOW).filter_map(|(place, name)| {
+            let cells = below.iter().map(|cells: &[String; 2]| cells[place].clone());
+            let is_told = below.iter().any(|cells| !cells[place].is_empty());
+            is_told.then(|| std::iter::once(format!("*{name}*")).chain(cells).collect::<Vec<_>>())
+        });
+        markdown(&headings, 1, rows.chain(would_show))
+    };
+    let of = |sheet: &Sheet<'_>| (format!("`{}`: {}.", sheet.name, sheet.legend), table(sheet));
+    sheets(file, findings).iter().map(of).collect()
+}
+
+/// `185,300 ab`; on a terminal, where room is short, `185k ab`.
+fn cell(table: &Table, name: &str, is_short: bool) -> String {
+    let target = table.targets.iter().find(|target| target.target == name);
+    let Some((known, target)) = target.and_then(|target| Some((target.level?, target))) else {
+        return "n/a".to_string();
+    };
+    let shown = match table.quantity {
+        Judged::Capacity if is_short => format!("{}k", figure(known / 1000.0)),
+        quantity => level(quantity, known),
+    };
+    if !has_rounds_enough(table) {
+        return shown;
+    }
+    // Letters line up to the left, behind figures that line up to the right.
+    let letters = table.targets.iter().map(|target| run(&target.letters).len());
+    let widest = letters.max().filter(|_| is_short).unwrap_or(0);
+    format!("{shown} {:<widest$}", run(&target.letters))
+}
+
+/// `c-g` for `cdefg`: with many targets a letter each would take more room than the figures.
+fn run(letters: &str) -> String {
+    let bytes = letters.as_bytes();
+    let follows = bytes
+        .windows(2)
+        .all(|pair| pair[0].is_ascii_lowercase() && pair[1] == pair[0] + 1);
+    match bytes {
+        [first, .., last] if bytes.len() > 2 && follows => format!("{}-{}", char::from(*first), char::from(*last)),
+        _ => letters.to_string(),
+    }
+}
+
+/// `9.1 %` and `14`; empty where all are told apart, or nothing can be yet.
+fn would_show(table: &Table) -> [String; 2] {
+    let ratio = table.would_have_shown.filter(|_| has_rounds_enough(table));
+    let more = table.more_rounds_to_show_5_percent.filter(|_| ratio.is_some());
+    [
+        ratio.map_or_else(String::new, |ratio| percent((ratio - 1.0) * 100.0)),
+        more.map_or_else(String::new, |more| count(more as u64)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run;
+
+    #[test]
+    fn letters_in_a_row_are_shortened_and_others_are_not() {
+        let shown = ["", "a", "ab", "abc", "cdefg", "abd", "yza1"].map(run);
+        assert_eq!(shown, ["", "a", "ab", "a-c", "c-g", "abd", "yza1"]);
+    }
+}

@@ -26,7 +26,7 @@ pub enum Exit {
     Unwritable = 6,
     /// The measurement is invalid and `--require-valid` was given.
     Invalid = 7,
-    /// Stopped by SIGINT or SIGTERM; the report is written.
+    /// Stopped by SIGINT, SIGTERM or SIGHUP; the report is written.
     Interrupted = 130,
 }
 
@@ -48,6 +48,12 @@ impl Failure {
 
     pub fn unreachable(text: impl Into<String>) -> Self {
         Self::new(Exit::Unreachable, text)
+    }
+
+    /// The user stopped it; in the words of a record that was cut short.
+    #[must_use]
+    pub fn interrupted() -> Self {
+        Self::new(Exit::Interrupted, "stopped by a signal")
     }
 
     pub fn unwritable(text: impl Into<String>) -> Self {

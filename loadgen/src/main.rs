@@ -1,77 +1,111 @@
 //! Parses, dispatches, prints a failure and sets the exit code. The only place that exits.
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use loadgen::cmd;
 use loadgen::cmd::arguments::{Cli, ConnectArgs, Pin, Verb};
 use loadgen::cmd::compare::{CompareArgs, Here};
 use loadgen::cmd::sweep::SweepArgs;
+use loadgen::cmd::{leftovers, slips};
 use loadgen::compare::trial::RealTrials;
-use loadgen::environment;
+use loadgen::environment::{self, signals};
 use loadgen::failure::{Exit, Failure};
-use loadgen::interrupt::Interrupt;
+use loadgen::interrupt;
 use loadgen::notice::notice;
 use loadgen::record::Machine;
 use loadgen::record::{NetworkChoice, Start};
+use loadgen::report::json;
 use loadgen::sampler;
 use loadgen::subject;
 use loadgen::suite::matrix::PlanBase;
+use signal_hook::consts::SIGHUP;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(exit)) => ExitCode::from(exit as u8),
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let ended = match slips::parse(&words) {
+        Ok(cli) => run(cli, &words),
+        Err(told) => {
+            // A closed stderr changes no exit code.
+            let _ = told.print();
+            // Help and version are asked for, and no error.
+            if told.use_stderr() {
+                tell_as_json(&Failure::usage(slips::sentence(&told)), &words);
+            }
+            return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    match ended {
+        Ok(exit) => exit.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8)),
         Err(failure) => {
             notice(format_args!("error: {failure}"));
+            tell_as_json(&failure, &words);
             ExitCode::from(failure.exit as u8)
         }
     }
 }
 
-fn run(cli: Cli) -> Result<Option<Exit>, Failure> {
-    let command: Vec<String> = std::env::args_os()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
+/// Who reads JSON from stdout is told of a failure there too.
+fn tell_as_json(failure: &Failure, words: &[OsString]) {
+    if slips::asks_for_json(words) {
+        // The failure that is being told is worse than one of stdout.
+        let _ = cmd::output::print(&json::failure(failure));
+    }
+}
+
+fn run(cli: Cli, words: &[OsString]) -> Result<Option<Exit>, Failure> {
+    let command: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    match cli.verb {
+        // What becomes a server, or tries what it may, takes signals as it finds them.
+        Some(Verb::AsOwnerOf { folder, arguments }) => return Err(subject::run_as_owner_of(&folder, &arguments)),
+        Some(Verb::TryPrivateNetwork) => {
+            return cmd::output::print(&format!("{}\n", subject::try_private()?)).map(|()| None);
+        }
+        Some(Verb::LaunchServer { arguments }) => {
+            return Err(subject::launch_server(arguments.into_iter().map(Into::into)));
+        }
+        _ => interrupt::listen(signals::is_ignored(SIGHUP))
+            .map_err(|error| Failure::fault(format!("handling signals: {error}")))?,
+    }
     match cli.verb {
         None => {
             let starts = cli.run.start != Start::Never && cli.run.machine.network != NetworkChoice::Host;
             let no_private_network = no_private_network(starts);
-            let machine = machine()?;
-            cmd::run::run(
-                &cli.run,
-                &machine,
-                &command,
-                &interrupt()?,
-                no_private_network.as_deref(),
-            )
+            cmd::run::run(&cli.run, &machine()?, &command, no_private_network.as_deref())
         }
         Some(Verb::Compare(args)) => compare(&args, command).map(|()| None),
-        Some(Verb::Report(args)) => cmd::report::run(&args, &mut std::io::stdout()).map(|()| None),
-        Some(Verb::Publish(args)) => cmd::publish::run(&args, &mut std::io::stdout()).map(|()| None),
         Some(Verb::Verify(args)) => cmd::verify::run(&args).map(|()| None),
-        Some(Verb::Calibrate(args)) => cmd::calibrate::run(&args, &machine()?, &interrupt()?),
-        Some(Verb::TruthServer { behaviour, cpu }) => {
-            cmd::calibrate::serve_truth(&behaviour, &cpu, &interrupt()?).map(|()| None)
-        }
+        Some(Verb::Calibrate(args)) => cmd::calibrate::run(&args, &machine()?),
+        Some(Verb::TruthServer { behaviour, cpu }) => cmd::calibrate::serve_truth(&behaviour, &cpu).map(|()| None),
         Some(Verb::Connect(args)) => connect(&args).map(|()| None),
         Some(Verb::Sweep(args)) => sweep(&args, &command).map(|()| None),
-        Some(Verb::Merge(args)) => cmd::merge::run(&args),
-        Some(Verb::List) => cmd::output::print(&cmd::list::run()).map(|()| None),
-        Some(Verb::Completions { shell }) => {
+        Some(verb) => {
+            interrupt::end_at_once();
+            look_at(verb)
+        }
+    }
+}
+
+/// The verbs that measure nothing.
+fn look_at(verb: Verb) -> Result<Option<Exit>, Failure> {
+    match verb {
+        Verb::Report(args) => cmd::report::run(&args, &mut std::io::stdout())?,
+        Verb::Publish(args) => cmd::publish::run(&args, &mut std::io::stdout())?,
+        Verb::Merge(args) => return cmd::merge::run(&args),
+        Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "loadgen", &mut script);
-            cmd::output::print(&String::from_utf8_lossy(&script)).map(|()| None)
+            cmd::output::print(&String::from_utf8_lossy(&script))?;
         }
-        Some(Verb::Man) => {
+        Verb::Man => {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
             rendered.map_err(|error| Failure::fault(format!("the manual page: {error}")))?;
-            cmd::output::print(&String::from_utf8_lossy(&page)).map(|()| None)
+            cmd::output::print(&String::from_utf8_lossy(&page))?;
         }
-        Some(Verb::AsOwnerOf { folder, arguments }) => Err(subject::run_as_owner_of(&folder, &arguments)),
-        Some(Verb::TryPrivateNetwork) => cmd::output::print(&format!("{}\n", subject::try_private()?)).map(|()| None),
-        Some(Verb::LaunchServer { arguments }) => Err(subject::launch_server(arguments.into_iter().map(Into::into))),
+        _ => cmd::output::print(&cmd::list::run())?,
     }
+    Ok(None)
 }
 
 /// Why trials cannot have a private network, found out before the first thread; none where they can, and where no server
@@ -86,7 +120,6 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
         NetworkChoice::Host => Some("--network host".to_string()),
         _ => no_private_network(args.targets != "running"),
     };
-    let interrupt = interrupt()?;
     let pin: Pin = args
         .pin
         .parse()
@@ -105,7 +138,6 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
         args,
         &mut RealTrials {
             command: &command,
-            interrupt: &interrupt,
             no_build: args.no_build,
             round: None,
             no_private_network,
@@ -117,10 +149,8 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
 
 fn sweep(args: &SweepArgs, command: &[String]) -> Result<(), Failure> {
     let no_private_network = no_private_network(cmd::sweep::may_be_private(args)?);
-    let interrupt = interrupt()?;
     let mut trials = RealTrials {
         command,
-        interrupt: &interrupt,
         no_build: args.no_build,
         round: None,
         no_private_network,
@@ -139,9 +169,10 @@ fn connect(args: &ConnectArgs) -> Result<(), Failure> {
     let target = match (&args.target, &args.host, args.port) {
         (Some(target), _, _) => target.clone(),
         (None, Some(host), Some(port)) => format!("{host}:{port}"),
+        (None, Some(host), None) => host.clone(),
         _ => return Err(Failure::usage("connect to what? Give HOST PORT, or --target NAME")),
     };
-    let (mut stdin, mut stdout) = (std::io::stdin().lock(), std::io::stdout());
+    leftovers::remove(|| 0);
     let server = subject::obtain(&subject::Request {
         start: Start::Auto,
         connect_timeout: args.timeout,
@@ -149,11 +180,13 @@ fn connect(args: &ConnectArgs) -> Result<(), Failure> {
         no_build: args.no_build,
         ..subject::Request::start(&target)
     })?;
-    cmd::connect::run(server.address(), args.timeout, &mut stdin, &mut stdout)
-}
-
-fn interrupt() -> Result<Interrupt, Failure> {
-    Interrupt::listen().map_err(|error| Failure::fault(format!("handling signals: {error}")))
+    let (address, timeout) = (server.address(), args.timeout);
+    // Nothing wakes who waits for a line to be typed.
+    let talk = move || {
+        let (mut stdin, mut stdout) = (std::io::stdin().lock(), std::io::stdout());
+        cmd::connect::run(address, timeout, &mut stdin, &mut stdout)
+    };
+    interrupt::unless_asked(talk).unwrap_or_else(|| Err(Failure::interrupted()))
 }
 
 fn machine() -> Result<Machine, Failure> {

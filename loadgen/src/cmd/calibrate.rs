@@ -1,5 +1,6 @@
 //! `loadgen calibrate`: the generator proven on this machine, against a server of known behaviour.
 
+use super::leftovers;
 use super::resolve::placement;
 use crate::calibration::bench::{Bench, Length};
 use crate::calibration::scorecard::{Scorecard, Setting, Verdict};
@@ -9,7 +10,7 @@ use crate::cmd::arguments::Pin;
 use crate::cmd::output::print;
 use crate::environment;
 use crate::failure::{Exit, Failure};
-use crate::interrupt::Interrupt;
+use crate::interrupt;
 use crate::notice::notice;
 use crate::record::Machine;
 use crate::report::scorecard;
@@ -65,13 +66,13 @@ pub enum Format {
 ///
 /// # Errors
 /// When the truth server cannot be started, or by a fault of loadgen.
-pub fn run(args: &CalibrateArgs, machine: &Machine, interrupt: &Interrupt) -> Result<Option<Exit>, Failure> {
-    let interrupted = || interrupt.asked();
+pub fn run(args: &CalibrateArgs, machine: &Machine) -> Result<Option<Exit>, Failure> {
+    leftovers::remove(|| 0);
     let bench = Bench {
         placement: placement(&args.pin, 1, machine)?,
         seed: args.seed,
         length: if args.quick { Length::Quick } else { Length::Full },
-        interrupted: &interrupted,
+        interrupted: &interrupt::asked,
     };
     let setting = Setting {
         started_at: jiff::Timestamp::now().to_string(),
@@ -87,6 +88,14 @@ pub fn run(args: &CalibrateArgs, machine: &Machine, interrupt: &Interrupt) -> Re
             notice(line(&progress));
         }
     });
+    // A server that was cut short has failed no test.
+    let outcome = outcome.map_err(|failure| {
+        if interrupt::asked() {
+            Failure::interrupted()
+        } else {
+            failure
+        }
+    });
     match &outcome {
         Err(failure) if failure.exit != Exit::Interrupted => return outcome.map(|()| None),
         _ => {}
@@ -96,7 +105,11 @@ pub fn run(args: &CalibrateArgs, machine: &Machine, interrupt: &Interrupt) -> Re
         Format::Text => scorecard::text(&card),
         Format::Json => scorecard::json(&card),
     })?;
-    outcome?;
+    if let Err(interrupted) = outcome {
+        // The scorecard has told what there is.
+        notice(format_args!("error: {interrupted}"));
+        return Ok(Some(Exit::Interrupted));
+    }
     Ok(match card.verdict {
         Verdict::Pass => None,
         Verdict::Fail | Verdict::Inconclusive if args.require_valid => Some(Exit::Invalid),
@@ -123,7 +136,7 @@ fn line(progress: &Progress<'_>) -> String {
 ///
 /// # Errors
 /// When the behaviour is no behaviour, or the system has no socket.
-pub fn serve_truth(behaviour: &str, cpus: &[usize], interrupt: &Interrupt) -> Result<(), Failure> {
+pub fn serve_truth(behaviour: &str, cpus: &[usize]) -> Result<(), Failure> {
     let behaviour = serde_json::from_str(behaviour)
         .map_err(|error| Failure::usage(format!("{TRUTH_VERB}: {error} (it is started by loadgen itself)")))?;
     let fault = |error: std::io::Error| Failure::fault(format!("{TRUTH_VERB}: {error}"));
@@ -137,7 +150,7 @@ pub fn serve_truth(behaviour: &str, cpus: &[usize], interrupt: &Interrupt) -> Re
     let server = TruthServer::bind(behaviour).map_err(fault)?;
     let address = server.address().map_err(fault)?;
     print(&format!("{}\n", ready(address.to_string(), cpus).to_line()))?;
-    let stats = server.serve(|| interrupt.asked()).map_err(fault)?;
+    let stats = server.serve(interrupt::asked).map_err(fault)?;
     print(&format!("{}\n", stats.to_line()))
 }
 

@@ -3,10 +3,11 @@
 mod add;
 mod same_place;
 
+use super::leftovers;
 use super::progress::compare as progress;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
-use crate::measurement::store::Store;
+use crate::measurement::store::{Store, remove_half_written_below, remove_half_written_of};
 use crate::notice::notice;
 use crate::record::{Environment, Incomplete, Measurement, NetworkChoice, NetworkKind, SCHEMA_VERSION, Start};
 use crate::report::screen;
@@ -148,6 +149,10 @@ pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut d
         print(out, &dry_run(&file));
         return Ok(());
     }
+    leftovers::remove(|| match &args.resume {
+        Some(folder) => remove_half_written_of(folder),
+        None => remove_half_written_below(&args.results),
+    });
     let mut store = match store {
         Some(store) => store.probed(bytes_needed(&file.suite))?,
         None => Store::create(

@@ -23,14 +23,14 @@ pub struct MergeArgs {
     pub output: OutputArgs,
 }
 
-/// Merges, prints, writes. Ok with exit code 0, 4, 5, 7 or 130, as after a run.
+/// Merges, prints, writes. Ok with exit code 0, 4, 5, 6, 7 or 130, as after a run.
 ///
 /// # Errors
-/// When the records cannot be read, do not belong together, or the result cannot be written.
+/// When the records cannot be read, do not belong together, or there is no place for the result.
 pub fn run(args: &MergeArgs) -> Result<Option<Exit>, Failure> {
     let (parts, lost) = gather(args)?;
     let merged = merge::merge(parts, &lost).map_err(|text| Failure::usage(format!("merge: {text}")))?;
-    Output::prepare(&args.output)?.tell(&merged)
+    Ok(Output::prepare(&args.output)?.tell(&merged))
 }
 
 /// The records that are there, and the names of those that are not.

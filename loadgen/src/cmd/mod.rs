@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod calibrate;
 pub mod compare;
 pub mod connect;
+pub mod leftovers;
 pub mod list;
 pub mod merge;
 pub mod output;
@@ -12,6 +13,7 @@ pub mod publish;
 pub mod report;
 pub mod resolve;
 pub mod run;
+pub mod slips;
 pub mod sweep;
 pub mod verify;
 

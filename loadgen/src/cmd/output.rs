@@ -3,6 +3,7 @@
 use crate::cmd::arguments::{OutputArgs, OutputFormat};
 use crate::failure::{Exit, Failure};
 use crate::measurement::destination::Destination;
+use crate::measurement::store;
 use crate::notice::notice;
 use crate::record::{Incomplete, Measurement};
 use crate::report::{self, hdr};
@@ -36,15 +37,28 @@ impl<'a> Output<'a> {
 
     /// Tells and writes everything, and says what scripts should hear. The histograms are written also where the record
     /// could not be.
-    ///
-    /// # Errors
-    /// When something cannot be written after all.
-    pub(super) fn tell(self, measurement: &Measurement) -> Result<Option<Exit>, Failure> {
+    /// What cannot be written after all is said on stderr, and is the exit code.
+    pub(super) fn tell(self, measurement: &Measurement) -> Option<Exit> {
         let args = self.args;
         let format = format_of(args.output_format, args.output.as_deref());
+        // Whoever reads stdout may take a long time over it.
+        let saved = save_histogram(self.histogram, args.histogram.as_deref(), measurement);
         let told = tell_record(self.record, format, args.latency, measurement);
-        told.and(save_histogram(self.histogram, args.histogram.as_deref(), measurement))?;
-        Ok(exit_code(args.require_valid, measurement))
+        match saved.and(told) {
+            Ok(()) => exit_code(args.require_valid, measurement),
+            Err(failure) => {
+                notice(format_args!("error: {failure}"));
+                Some(failure.exit)
+            }
+        }
+    }
+
+    /// Removes what a loadgen that was killed has left half-written where this one will write; how many files that were.
+    pub(super) fn remove_half_written(&self) -> usize {
+        let files = [&self.args.output, &self.args.histogram];
+        let mut folders: Vec<&Path> = files.into_iter().flatten().map(|file| store::folder_of(file)).collect();
+        folders.dedup();
+        folders.into_iter().map(store::remove_half_written).sum()
     }
 }
 

@@ -1,26 +1,25 @@
 //! `loadgen --target NAME`: one measurement, summed up on stdout.
 
 use super::output::{Output, print};
-use super::progress;
+use super::{leftovers, progress};
 use crate::cmd::arguments::RunArgs;
 use crate::compare::trial::{self, Context};
 use crate::failure::{Exit, Failure};
-use crate::interrupt::Interrupt;
+use crate::interrupt;
 use crate::measurement::store;
 use crate::record::Machine;
 use crate::record::Plan;
 use crate::subject;
 use std::time::{Duration, SystemTime};
 
-/// Measures, prints, writes. Ok with exit code 0, 1, 4, 5, 7 or 130: what was measured is told in any case.
+/// Measures, prints, writes. Ok with exit code 0, 1, 4, 5, 6, 7 or 130: what was measured is told in any case.
 ///
 /// # Errors
-/// When nothing could be measured, or the results cannot be written.
+/// When nothing could be measured, or there is no place for the results.
 pub fn run(
     args: &RunArgs,
     machine: &Machine,
     command: &[String],
-    interrupt: &Interrupt,
     no_private_network: Option<&str>,
 ) -> Result<Option<Exit>, Failure> {
     let plan = Plan::resolve(args, machine)?;
@@ -30,6 +29,7 @@ pub fn run(
     }
     check_start(&plan, SystemTime::now())?;
     let output = Output::prepare(&args.output)?;
+    leftovers::remove(|| output.remove_half_written());
     if echo_contract::catalog::find(&plan.target).is_some() && plan.start != crate::record::Start::Never {
         subject::server_directory(args.machine.no_build)?;
     }
@@ -40,13 +40,13 @@ pub fn run(
         allow_public: args.allow_public,
         no_build: true,
         command,
-        interrupted: &|| interrupt.asked(),
+        interrupted: &interrupt::asked,
         no_private_network,
     };
     let mut line = progress::run::Line::new(args.quiet);
     let measurement = trial::run(&plan, &context, &mut |progress| line.show(&progress))?;
     line.clear();
-    output.tell(&measurement)
+    Ok(output.tell(&measurement))
 }
 
 /// Refuses a common start that this generator cannot keep.

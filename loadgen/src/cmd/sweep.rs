@@ -1,12 +1,13 @@
 //! `loadgen sweep`: the highest rate within a response-time limit, or the curve over clients; a folder in `results/`.
 
+use super::leftovers;
 use super::resolve::sweep::plan_at;
 use crate::cmd::arguments::{self, Size, Spacing};
 use crate::cmd::compare::without_path;
 use crate::compare::runner::{TrialProgress, Trials};
 use crate::compare::sweep::{SweepNow, SweepView, run_sweep};
 use crate::failure::{Exit, Failure};
-use crate::measurement::store::{SWEEP_FILE, Store};
+use crate::measurement::store::{self, SWEEP_FILE, Store};
 use crate::notice::notice;
 use crate::record::Machine;
 use crate::record::{Measurement, NetworkChoice, SCHEMA_VERSION};
@@ -128,6 +129,10 @@ pub fn run(
         }
         None => new_sweep(args, machine, here)?,
     };
+    leftovers::remove(|| match &args.resume {
+        Some(folder) => store::remove_half_written_of(folder),
+        None => store::remove_half_written_below(&args.results),
+    });
     trials.prepare()?;
     let ended = {
         let mut view = Progress::new(args.quiet);
@@ -174,7 +179,7 @@ fn new_sweep(args: &SweepArgs, machine: &Machine, here: (&str, &[String])) -> Re
     for at in at {
         plan_at(&file.sweep, at, machine)?;
     }
-    let name = format!("sweep-{}", file.sweep.target.replace([':', '/', '[', ']'], "-"));
+    let name = format!("sweep-{}", store::file_name(&file.sweep.target));
     let date = now.strftime("%Y-%m-%d").to_string();
     let store = Store::create(&args.results, &date, &file.label, &name, BYTES_NEEDED)?;
     Ok((file, store))
@@ -406,9 +411,7 @@ mod tests {
         let args = typed("--target thread --clients 1,2 --network host");
         let file = sweep_file(&args, ("2cpu", &[]), now).unwrap();
         let store = Store::create(results.path(), "2026-01-31", "2cpu", "sweep-thread", 0).unwrap();
-        store
-            .write_again(SWEEP_FILE, &crate::measurement::store::pretty_json(&file))
-            .unwrap();
+        store.write_again(SWEEP_FILE, &store::pretty_json(&file)).unwrap();
         let resumed = typed(&format!("--resume {}", store.folder().display()));
         assert!(!may_be_private(&resumed).unwrap());
         let machine = crate::environment::machine().unwrap();

@@ -1,13 +1,16 @@
 //! `loadgen verify`: the echo contract, rule by rule.
 
+use super::leftovers;
 use crate::cmd::arguments::VerifyArgs;
 use crate::cmd::output::print;
 use crate::failure::{Exit, Failure};
+use crate::interrupt;
 use crate::notice::notice;
 use crate::subject;
 use comfy_table::{ContentArrangement, Table, presets};
 use echo_contract::catalog::{self, Capacity, TARGETS, Target};
 use echo_contract::conformance::{self, Finding, Outcome, Profile, Subject};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Enough that a check can have many clients at once.
@@ -22,6 +25,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         "all" => TARGETS.iter().collect(),
         name => catalog::find(name).into_iter().collect(),
     };
+    leftovers::remove(|| 0);
     let mut broken = Vec::new();
     if named.is_empty() {
         let server = subject::obtain(&subject::Request::attach(&args.target))?;
@@ -31,8 +35,10 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
             .row()
             .map_or(Profile::unbounded(), |row| Profile::of(row, workers as usize));
         let expected_failures = server.row().map_or(&[][..], |row| row.expected_failures);
-        let subject = Subject::attached(server.address(), profile).expecting(expected_failures);
-        let findings = check(&args.target, &subject)?;
+        let address = server.address();
+        let findings = check(&args.target, move |tell| {
+            conformance::verify(&Subject::attached(address, profile).expecting(expected_failures), tell)
+        })?;
         if !conformance::passed(&findings) {
             broken.push(args.target.clone());
         }
@@ -44,8 +50,12 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         });
         let launcher = subject::Launcher::new(target, workers, args.no_build)?;
         let profile = Profile::of(target, workers.unwrap_or(1) as usize);
-        let subject = Subject::started(&launcher, profile).expecting(target.expected_failures);
-        let findings = check(target.name, &subject)?;
+        let findings = check(target.name, move |tell| {
+            conformance::verify(
+                &Subject::started(&launcher, profile).expecting(target.expected_failures),
+                tell,
+            )
+        })?;
         if !conformance::passed(&findings) {
             broken.push(target.name.to_string());
         }
@@ -59,14 +69,33 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     ))
 }
 
-fn check(name: &str, subject: &Subject<'_>) -> Result<Vec<Finding>, Failure> {
+/// Makes the checks on a thread of their own, which may wait for a server when the user wants to stop; the table then says
+/// how far it came.
+fn check(
+    name: &str,
+    make: impl FnOnce(&mut dyn FnMut(&Finding)) -> Vec<Finding> + Send + 'static,
+) -> Result<Vec<Finding>, Failure> {
     let total = conformance::checks().count();
-    let mut done = 0;
-    let findings = conformance::verify(subject, &mut |finding| {
-        done += 1;
-        notice(format_args!("{name} {done}/{total}: {}", finding.check));
+    let findings = Arc::new(Mutex::new(Vec::new()));
+    let (told, of) = (Arc::clone(&findings), name.to_owned());
+    let made = interrupt::unless_asked(move || {
+        make(&mut |finding| {
+            let mut findings = told.lock().unwrap_or_else(PoisonError::into_inner);
+            // A server that was killed because the user wants to stop has broken no rule.
+            if !interrupt::asked() {
+                findings.push(finding.clone());
+                notice(format_args!("{of} {}/{total}: {}", findings.len(), finding.check));
+            }
+        })
     });
+    let is_whole = made.is_some() && !interrupt::asked();
+    let so_far = || findings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let findings = made.filter(|_| is_whole).unwrap_or_else(so_far);
     print(&format!("{}\n", table(name, &findings)))?;
+    if !is_whole {
+        subject::end_servers();
+        return Err(Failure::interrupted());
+    }
     Ok(findings)
 }
 

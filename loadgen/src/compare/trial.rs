@@ -9,7 +9,7 @@ use super::runner::{TrialProgress, Trials};
 use crate::engine::{self, Directive, Moment, Observer, Progress, limits};
 use crate::environment::{self, network as network_namespace};
 use crate::failure::{Exit, Failure};
-use crate::interrupt::Interrupt;
+use crate::interrupt;
 use crate::notice::notice;
 use crate::record::{Environment, Incomplete, Measurement, Origin, SuitePlace};
 use crate::record::{NetworkChoice, NetworkKind, NetworkPlace, Plan, Start};
@@ -248,7 +248,6 @@ fn syscall_counter(server: &Server, plan: &Plan) -> Result<Arc<SyscallCounter>, 
 pub struct RealTrials<'a> {
     /// loadgen's own command line, for the records.
     pub command: &'a [String],
-    pub interrupt: &'a Interrupt,
     /// Whether binaries are taken as they are.
     pub no_build: bool,
     /// The round that runs, and the environment when it began.
@@ -273,7 +272,7 @@ impl Trials for RealTrials<'_> {
             allow_public: false,
             no_build: true, // `prepare` has built everything.
             command: self.command,
-            interrupted: &|| self.interrupt.asked(),
+            interrupted: &interrupt::asked,
             no_private_network: self.no_private_network.as_deref(),
         };
         if let Some(why) = pool::too_small(&plan.target, plan.workload.clients) {
@@ -299,7 +298,7 @@ impl Trials for RealTrials<'_> {
     }
 
     fn interrupted(&self) -> bool {
-        self.interrupt.asked()
+        interrupt::asked()
     }
 }
 

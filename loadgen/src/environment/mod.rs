@@ -3,6 +3,7 @@
 mod machine;
 pub mod network;
 mod settings;
+pub mod signals;
 
 pub use machine::{Core, machine, physical_cores, usable_cpus};
 

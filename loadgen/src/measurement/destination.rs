@@ -35,7 +35,8 @@ impl Destination {
             Ok(there) if there.is_dir() => Err(unwritable(path, &ErrorKind::IsADirectory.into())),
             Ok(there) if !there.is_file() => in_place().map_err(|error| unwritable(path, &error)),
             found => {
-                let replaced = store::probe(folder_of(path), bytes_needed).map(|()| Self::Replaced(path.to_path_buf()));
+                let replaced =
+                    store::probe(store::folder_of(path), bytes_needed).map(|()| Self::Replaced(path.to_path_buf()));
                 replaced.or_else(|failure| {
                     if found.is_ok() {
                         in_place().map_err(|_| failure)
@@ -104,12 +105,6 @@ fn write_in_place(mut file: File, text: &str) -> io::Result<()> {
     } else {
         Ok(())
     }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {

@@ -12,6 +12,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Name of the file that says what a suite compares; see [`crate::suite::matrix::SuiteFile`].
 pub const SUITE_FILE: &str = "suite.json";
@@ -134,11 +135,21 @@ impl Store {
     /// # Errors
     /// [`crate::failure::Exit::Unwritable`], naming the path.
     pub fn keep(&mut self, measurement: Measurement) -> Result<(), Failure> {
-        let file = format!("{RECORDS}/{}", record_name(&measurement));
+        let file = self.free_name(&record_name(&measurement));
         let path = self.folder.join(&file);
         let text = pretty_json(&measurement);
         self.records.push(Stored { file, measurement });
         write_new(&path, &text)
+    }
+
+    /// The name, numbered where another record has it: of two targets that differ in no letter that a file may have.
+    fn free_name(&self, name: &str) -> String {
+        let numbered = |number: u32| match number {
+            1 => format!("{RECORDS}/{name}.json"),
+            number => format!("{RECORDS}/{name}-{number}.json"),
+        };
+        let is_free = |file: &String| !self.records.iter().any(|stored| stored.file.eq_ignore_ascii_case(file));
+        (1..).map(numbered).find(is_free).unwrap_or_default()
     }
 
     /// Writes a file of the folder that may be made again: a report, or [`SUITE_FILE`].
@@ -175,7 +186,7 @@ pub fn write_atomically(path: &Path, text: &str) -> Result<(), Failure> {
 pub fn probe(folder: &Path, bytes_needed: u64) -> Result<(), Failure> {
     // Asked first, because the name of a temporary file would only confuse.
     fs::read_dir(folder).map_err(|error| unwritable(folder, &error))?;
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+    let written = in_writing(folder, |mut file| {
         file.write_all(b"?")?;
         file.as_file().sync_all()?;
         file.close()
@@ -234,19 +245,33 @@ pub fn parse_record(text: &str) -> Result<Measurement, String> {
     serde_json::from_str(text).map_err(|error| format!("the record is damaged: {error}"))
 }
 
-/// `round-01-fork-light.json`; the A/A control is `round-01-fork-again-light.json`, an extra try ends in `-retry-1`.
+/// `round-01-fork-light`; the A/A control is `round-01-fork-again-light`, an extra try ends in `-retry-1`.
 fn record_name(measurement: &Measurement) -> String {
-    let target = &measurement.plan.target;
-    let workload = &measurement.workload;
+    let target = file_name(&measurement.plan.target);
+    let workload = file_name(&measurement.workload);
     let Some(place) = &measurement.identity.suite else {
-        return format!("{target}-{workload}.json");
+        return format!("{target}-{workload}");
     };
     let again = if place.control { "-again" } else { "" };
     let retry = match place.attempt {
         0 | 1 => String::new(),
         attempt => format!("-retry-{}", attempt - 1),
     };
-    format!("round-{:02}-{target}{again}-{workload}{retry}.json", place.round)
+    format!("round-{:02}-{target}{again}-{workload}{retry}", place.round)
+}
+
+/// The text as a part of a file's name that every file system takes: colons and slashes of addresses, blanks and letters
+/// beyond ASCII become dashes, and a long one is cut.
+#[must_use]
+pub fn file_name(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let fitting = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let letters = text.chars().map(|letter| if fitting(letter) { letter } else { '-' });
+    letters
+        .take(LONGEST)
+        .collect::<String>()
+        .trim_matches(['-', '.'])
+        .to_string()
 }
 
 fn names_of_records(folder: &Path) -> Result<Vec<String>, Failure> {
@@ -290,22 +315,77 @@ fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
 fn write_synced(
     path: &Path,
     text: &str,
-    rename: impl FnOnce(tempfile::NamedTempFile, &Path) -> io::Result<File>,
+    rename: impl FnOnce(NamedTempFile, &Path) -> io::Result<File>,
 ) -> Result<(), Failure> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let write = || -> io::Result<()> {
-        // 0666 less the umask, like any new file; the default for temporary files is for their owner only.
-        let mut file = tempfile::Builder::new()
-            .prefix(".writing-")
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)?;
+    let folder = folder_of(path);
+    let written = in_writing(folder, |mut file| {
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
         rename(file, path)?;
         File::open(folder)?.sync_all()
+    });
+    written.map_err(|error| unwritable(path, &error))
+}
+
+/// The folder that a file is in.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Of files that are not whole yet; no other file begins so.
+const IN_WRITING: &str = ".writing-";
+
+/// Does something with a new temporary file. The lock on the folder tells whoever finds the file that its writer lives;
+/// the kernel gives it up with the process, however that ends.
+fn in_writing<T>(folder: &Path, write: impl FnOnce(NamedTempFile) -> io::Result<T>) -> io::Result<T> {
+    let held = File::open(folder)?;
+    // A file system without locks: nobody will remove anything there.
+    let _ = held.lock_shared();
+    // 0666 less the umask, like any new file; the default for temporary files is for their owner only.
+    let file = tempfile::Builder::new()
+        .prefix(IN_WRITING)
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    write(file)
+}
+
+/// Removes what a loadgen that was killed has left half-written in a folder; how many files that were.
+#[must_use]
+pub fn remove_half_written(folder: &Path) -> usize {
+    let Ok(held) = File::open(folder) else { return 0 };
+    if held.try_lock().is_err() {
+        return 0; // Somebody is writing there now.
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_half = |entry: &fs::DirEntry| {
+        entry.file_name().to_string_lossy().starts_with(IN_WRITING)
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
     };
-    write().map_err(|error| unwritable(path, &error))
+    entries
+        .filter(|entry| is_half(entry) && fs::remove_file(entry.path()).is_ok())
+        .count()
+}
+
+/// The same for a folder of results: itself, and the folders of comparisons and sweeps in it.
+#[must_use]
+pub fn remove_half_written_below(results: &Path) -> usize {
+    let inside = fs::read_dir(results)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let suites = inside.filter(|folder| folder.join(RECORDS).is_dir());
+    let of_suites: usize = suites.map(|suite| remove_half_written_of(&suite)).sum();
+    remove_half_written(results) + of_suites
+}
+
+/// The same for the folder of one comparison or sweep.
+#[must_use]
+pub fn remove_half_written_of(suite: &Path) -> usize {
+    remove_half_written(suite) + remove_half_written(&suite.join(RECORDS))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -100,6 +100,7 @@ impl From<Incomplete> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
 
     #[test]
     fn every_kind_comes_back_from_its_sentence() {
@@ -114,5 +115,6 @@ mod tests {
         ] {
             assert_eq!(Incomplete::from(String::from(why.clone())), why);
         }
+        assert_eq!(Incomplete::from(Failure::interrupted().text), Incomplete::Interrupted);
     }
 }

@@ -4,13 +4,16 @@
 //! Counting costs the server up to a third of its rate, so it is done in trials of their own and never in a timed one.
 
 use super::process;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit};
 use perf_event::events::Tracepoint;
 use perf_event::{Builder, Counter};
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
 
 /// How the record says that it was counted.
 pub const METHOD: &str = "perf event raw_syscalls:sys_enter, inherited";
@@ -104,20 +107,48 @@ fn counter(tracepoint: Tracepoint, thread: u32) -> Result<Counter, String> {
         .map_err(|error| format!("not counted: perf_event_open of raw_syscalls:sys_enter: {error}"))
 }
 
+/// The tracepoint's number, which the kernel gives it once for all.
 fn tracepoint() -> Result<Tracepoint, String> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let root = tracefs(&mounts).ok_or(
-        "not counted: tracefs is not mounted, so the number of raw_syscalls:sys_enter is not known \
-         (mount -t tracefs tracefs /sys/kernel/tracing)",
-    )?;
-    let file = root.join("events/raw_syscalls/sys_enter/id");
-    let text = fs::read_to_string(&file).map_err(|error| format!("not counted: {}: {error}", file.display()))?;
-    let id = text
-        .trim()
-        .parse()
-        .map_err(|_| format!("not counted: {} holds no number", file.display()))?;
-    Ok(Tracepoint::with_id(id))
+    static NUMBER: OnceLock<Result<u64, String>> = OnceLock::new();
+    let number = NUMBER.get_or_init(|| {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        match tracefs(&mounts) {
+            Some(root) => number_in(&root),
+            None => number_in_private_mount(),
+        }
+    });
+    number.clone().map(Tracepoint::with_id)
 }
+
+fn number_in(tracefs: &Path) -> Result<u64, String> {
+    let file = tracefs.join("events/raw_syscalls/sys_enter/id");
+    let text = fs::read_to_string(&file).map_err(|error| format!("not counted: {}: {error}", file.display()))?;
+    let number = text.trim().parse();
+    number.map_err(|_| format!("not counted: {} holds no number", file.display()))
+}
+
+/// Mounts tracefs where only one thread sees it, and only until it has read the number: nothing of the machine changes.
+fn number_in_private_mount() -> Result<u64, String> {
+    let read = || {
+        let nothing = None::<&str>;
+        let mounted = unshare(CloneFlags::CLONE_NEWNS)
+            // What is mounted here must not appear in the namespace that this one was copied from.
+            .and_then(|()| mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing))
+            .and_then(|()| mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), nothing));
+        mounted.map_err(|errno| {
+            format!(
+                "not counted: tracefs is not mounted, so the number of raw_syscalls:sys_enter is not known, and loadgen may not \
+                 mount it for itself: {errno} (as root: mount -t tracefs tracefs {TRACEFS})"
+            )
+        })?;
+        number_in(Path::new(TRACEFS))
+    };
+    let ended = thread::spawn(read).join();
+    ended.unwrap_or_else(|_| Err("not counted: the thread that looked for the tracepoint panicked".to_owned()))
+}
+
+/// The kernel makes this directory where it can trace.
+const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// Where the tracing files are: tracefs itself, else below debugfs, which mounts it on the first look.
 fn tracefs(mounts: &str) -> Option<PathBuf> {
@@ -152,6 +183,18 @@ mod tests {
         let without = mounts.replace(" tracefs rw", " ext4 rw");
         assert_eq!(tracefs(&without), Some("/sys/kernel/debug/tracing".into()));
         assert_eq!(tracefs("proc /proc proc rw 0 0\n"), None);
+    }
+
+    #[test]
+    fn a_private_mount_tells_the_same_number_and_is_gone_afterwards() {
+        let mounts = || fs::read_to_string("/proc/self/mounts").unwrap();
+        let before = mounts();
+        match (tracefs(&before).map(|root| number_in(&root)), number_in_private_mount()) {
+            (Some(Ok(mounted)), Ok(private)) => assert_eq!(mounted, private),
+            (_, Ok(private)) => assert!(private > 0),
+            (_, Err(why)) => assert!(why.starts_with("not counted: "), "{why}"),
+        }
+        assert_eq!(mounts(), before);
     }
 
     #[test]

@@ -1,17 +1,26 @@
 //! The server binaries: beside loadgen's own, built first when cargo is at hand, so that nothing stale is measured.
 
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::notice::notice;
 use echo_contract::catalog::TARGETS;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, BufRead as _, BufReader, IsTerminal as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
 
 /// Measured on the machine of the published results: two CPUs, nothing downloaded or built yet.
 const FIRST_BUILD_MIN: u32 = 3;
+/// How often a wait for a build looks again.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The folder of the server binaries. Builds them first when cargo started loadgen or one is missing, unless
 /// `no_build`; once in a process. Safe to call from several processes at once.
@@ -22,7 +31,7 @@ pub fn server_directory(no_build: bool) -> Result<PathBuf, Failure> {
     static BUILT: Mutex<bool> = Mutex::new(false);
     let place = Place::of(&own_executable()?);
     let mut is_built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let is_wanted = env::var_os("CARGO").is_some() || !place.has_all_binaries();
+    let is_wanted = variable("CARGO").is_some() || !place.has_all_binaries();
     if is_wanted
         && !no_build
         && !*is_built
@@ -125,9 +134,9 @@ impl Place {
         let lock = File::create(parent.join(".loadgen-build.lock"));
         // Two cargos would wait for each other anyway; the lock keeps their output apart and the second a no-op.
         if let Ok(lock) = &lock {
-            let _ = lock.lock();
+            wait_for(lock)?;
         }
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let cargo = variable("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(&cargo);
         command
             .args(["build", "--workspace", "--bins", "--manifest-path"])
@@ -135,25 +144,73 @@ impl Place {
             .args(self.profile_flags())
             .args(self.folder_flags())
             .stdin(Stdio::null())
-            .stdout(Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(if io::stderr().is_terminal() {
+                Stdio::inherit()
+            } else {
+                Stdio::piped()
+            })
+            // Ctrl-C is for loadgen, which ends the build with all that it has started.
+            .process_group(0);
         notice(format_args!(
             "building servers (first time about {FIRST_BUILD_MIN} min)"
         ));
-        match command.status() {
-            Ok(status) if status.success() => Ok(true),
-            Ok(_) => Err(Failure::unreachable(format!(
-                "the servers could not be built: see the messages of `cargo build --workspace --bins {}` above",
-                self.profile_flags().join(" ")
-            ))),
+        let Ok(mut build) = command.spawn() else {
             // No cargo here: what is there is used, what is missing is named when it is needed.
-            Err(_) => Ok(false),
+            return Ok(false);
+        };
+        // Where nobody reads it any more cargo would fail over what it has to say.
+        if let Some(said) = build.stderr.take() {
+            thread::spawn(|| BufReader::new(said).lines().map_while(Result::ok).for_each(notice));
         }
+        let status = await_build(&mut build)?;
+        if status.success() {
+            return Ok(true);
+        }
+        Err(Failure::unreachable(format!(
+            "the servers could not be built: see the messages of `cargo build --workspace --bins {}` above",
+            self.profile_flags().join(" ")
+        )))
     }
+}
+
+/// Waits for the lock that another loadgen holds while it builds.
+fn wait_for(lock: &File) -> Result<(), Failure> {
+    while let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        if interrupt::asked() {
+            return Err(Failure::interrupted());
+        }
+        interrupt::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Waits for cargo; when the user wants to stop, ends it and its compilers.
+fn await_build(build: &mut Child) -> Result<ExitStatus, Failure> {
+    loop {
+        let ended = build.try_wait();
+        if let Some(status) = ended.map_err(|error| Failure::fault(format!("waiting for cargo: {error}")))? {
+            return Ok(status);
+        }
+        if interrupt::asked() {
+            let group = Pid::from_raw(build.id().cast_signed());
+            // Half a file that a compiler leaves behind is no file to cargo.
+            let _ = killpg(group, Signal::SIGTERM);
+            let _ = build.wait();
+            return Err(Failure::interrupted());
+        }
+        interrupt::sleep(LOOK);
+    }
+}
+
+/// An environment variable; one that is empty is none.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// The folder of the workspace's manifest, found upwards from `start` or from the package that cargo runs.
 fn workspace_root(start: &Path) -> Option<PathBuf> {
-    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = variable("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let is_root = |folder: &&Path| {
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
         manifest.lines().any(|line| line.trim() == "[workspace]") && folder.join("echo-contract").is_dir()

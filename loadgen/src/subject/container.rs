@@ -3,6 +3,8 @@
 //! The engine is asked through its own command, `docker`, and only when a port is answered by something that is not seen as
 //! a process here. What it does not tell stays null, with the reason. It never starts or stops a container.
 
+use crate::failure::Failure;
+use crate::interrupt;
 use crate::record;
 use crate::sampler::socket::Owner;
 use echo_contract::catalog::Target;
@@ -91,10 +93,12 @@ pub(super) fn is_answered(address: SocketAddr) -> bool {
 
 /// What `docker` prints, or why it does not, as one phrase.
 fn docker(arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new("docker")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
+    let mut command = Command::new("docker");
+    command.args(arguments).stdin(Stdio::null());
+    // An engine that hangs does not answer its own command either.
+    let ran = interrupt::unless_asked(move || command.output());
+    let output = ran
+        .ok_or_else(|| Failure::interrupted().text)?
         .map_err(|error| format!("docker {} cannot be run: {error}", arguments[0]))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);

@@ -3,11 +3,11 @@
 use super::attach::{self, Listener};
 use super::container::{self, Container};
 use crate::environment;
+use crate::interrupt;
 use crate::sampler::cgroup;
 use crate::sampler::socket::Owner;
 use echo_contract::catalog::{self, TARGETS};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Pause between two look-ups of a service that is not up yet.
@@ -59,10 +59,10 @@ pub(super) fn awaited(row: &'static catalog::Target, limit: Duration) -> (Socket
     loop {
         let found = holder_of(row);
         let is_service_to_come = matches!(found.1, Holder::Nobody) && environment::is_container();
-        if !is_service_to_come || Instant::now() >= deadline {
+        if !is_service_to_come || Instant::now() >= deadline || interrupt::asked() {
             return found;
         }
-        thread::sleep(SERVICE_RETRY);
+        interrupt::sleep(SERVICE_RETRY);
     }
 }
 

@@ -10,6 +10,7 @@ use super::resolve::{Resolved, resolve};
 use super::server::{Process, Server, last_lines};
 use super::spawn::{self, Running};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::record::{self, Origin, Start};
 use crate::sampler::cgroup::{self, Cgroup};
 use crate::sampler::process::{self, Watch};
@@ -74,6 +75,17 @@ impl<'a> Request<'a> {
 /// Usage for a target that does not exist or may not be loaded, unreachable for one that does not answer or start,
 /// corrupted for one that answers something else.
 pub fn obtain(request: &Request<'_>) -> Result<Server, Failure> {
+    // Whatever a wait that was cut short says of the server, it is not the server's fault.
+    find_or_start(request).map_err(|failure| {
+        if interrupt::asked() {
+            Failure::interrupted()
+        } else {
+            failure
+        }
+    })
+}
+
+fn find_or_start(request: &Request<'_>) -> Result<Server, Failure> {
     let row = match resolve(request.target, request.allow_public)? {
         Resolved::Addresses(addresses) => return attach(request, &addresses, None),
         Resolved::Catalog(row) => row,

@@ -2,6 +2,7 @@
 //! before anyone serves them.
 
 use crate::failure::{Exit, Failure};
+use crate::interrupt;
 use echo_contract::ready::Ready;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -46,6 +47,11 @@ pub(super) fn echo(address: SocketAddr, count: u32, limit: Duration) -> Result<P
 
 /// Makes one echo at the first of several addresses that takes a connection; they are tried again until `limit`.
 pub(super) fn echo_at_first(addresses: &[SocketAddr], limit: Duration) -> Result<(SocketAddr, Probes), Failure> {
+    let addresses = addresses.to_vec();
+    interrupt::unless_asked(move || try_in_turn(&addresses, limit)).unwrap_or_else(|| Err(Failure::interrupted()))
+}
+
+fn try_in_turn(addresses: &[SocketAddr], limit: Duration) -> Result<(SocketAddr, Probes), Failure> {
     let deadline = Instant::now() + limit;
     loop {
         let mut failure = None;

@@ -1,6 +1,7 @@
 //! What `--target` means: a row of the catalog, or addresses that may be loaded.
 
 use crate::failure::Failure;
+use crate::interrupt;
 use echo_contract::catalog::{self, TARGETS};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
@@ -17,18 +18,35 @@ pub enum Resolved {
 /// # Errors
 /// Usage: an unknown name, a host without addresses, or a public address without `--allow-public`.
 pub fn resolve(target: &str, allow_public: bool) -> Result<Resolved, Failure> {
+    let target = target.trim();
     if let Some(row) = catalog::find(target) {
         return Ok(Resolved::Catalog(row));
+    }
+    let target = target.strip_prefix("tcp://").unwrap_or(target);
+    if let Some((scheme, address)) = target.split_once("://") {
+        return Err(Failure::usage(format!(
+            "`{target}`: loadgen speaks no {scheme}, it sends bytes to a TCP echo and checks that they come back: name one as \
+             HOST:PORT{}",
+            written(address.trim_end_matches('/'))
+        )));
     }
     let Some((host, port)) = target.rsplit_once(':') else {
         return Err(unknown_name(target));
     };
+    if host.is_empty() || host == "[]" {
+        return Err(Failure::usage(format!(
+            "`{target}` names no host: write localhost:{port}"
+        )));
+    }
     let port: u16 = port
         .parse()
         .ok()
         .filter(|port| *port != 0)
         .ok_or_else(|| Failure::usage(format!("`{target}`: `{port}` is not a port (1 to 65535)")))?;
-    let addresses = addresses_of(host, port).map_err(|reason| Failure::usage(format!("`{target}`: {reason}")))?;
+    let (name, wanted) = (host.to_owned(), port);
+    // A resolver that has no network may take half a minute to say so.
+    let found = interrupt::unless_asked(move || addresses_of(&name, wanted)).ok_or_else(Failure::interrupted)?;
+    let addresses = found.map_err(|reason| Failure::usage(format!("`{target}`: {reason}")))?;
     match addresses.iter().find(|address| !may_be_loaded(address.ip())) {
         Some(public) if !allow_public => Err(Failure::usage(format!(
             "{public} is a public address: load only servers that are yours to load, and say so with --allow-public"
@@ -64,15 +82,31 @@ fn may_be_loaded(ip: IpAddr) -> bool {
     }
 }
 
+/// An address as an example, where it is one.
+fn written(address: &str) -> String {
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    port.map_or_else(String::new, |_| format!(", as in {address}"))
+}
+
 fn unknown_name(name: &str) -> Failure {
+    let names_several = |words: &str| words.split(',').all(|word| catalog::find(word.trim()).is_some());
+    if ["all", "default", "running"].contains(&name) || name.contains(',') && names_several(name) {
+        return Failure::usage(format!(
+            "`{name}` is more than one target, and a run measures one: `loadgen compare --targets {name}` measures several"
+        ));
+    }
+    if name.bytes().all(|letter| letter.is_ascii_digit()) && !name.is_empty() {
+        return Failure::usage(format!("`{name}` names no host: write localhost:{name}"));
+    }
+    if name == "localhost" || name.parse::<IpAddr>().is_ok() || name.contains('.') {
+        return Failure::usage(format!("`{name}` has no port: write {name}:PORT, e.g. {name}:8001"));
+    }
     let mut names: Vec<&str> = TARGETS.iter().map(|row| row.name).collect();
     let all = names.join(" ");
     names.sort_by_cached_key(|known| strsim::damerau_levenshtein(known, name));
-    let near: Vec<&str> = names
-        .into_iter()
-        .filter(|known| strsim::jaro_winkler(known, name) > 0.75)
-        .take(3)
-        .collect();
+    // Also half a name: `tokio` for `event-tokio`.
+    let is_near = |known: &str| strsim::jaro_winkler(known, name) > 0.75 || name.len() > 2 && known.contains(name);
+    let near: Vec<&str> = names.into_iter().filter(|known| is_near(known)).take(3).collect();
     let hint = match near.as_slice() {
         [] => String::new(),
         near => format!(" Did you mean {}?", near.join(" or ")),
@@ -138,6 +172,29 @@ mod tests {
         );
         assert!(failure.text.contains("Targets: fork "), "{failure}");
         assert!(!resolve("zzz", false).unwrap_err().text.contains("Did you mean"));
+    }
+
+    #[test]
+    fn what_is_nearly_an_address_works_or_is_told_its_form() {
+        for target in [" 127.0.0.1:8001 ", "tcp://127.0.0.1:8001"] {
+            assert_eq!(addresses(target), ["127.0.0.1:8001"]);
+        }
+        for (target, told) in [
+            ("http://127.0.0.1:8001/", "speaks no http"),
+            ("http://127.0.0.1:8001/", "as in 127.0.0.1:8001"),
+            (":8001", "names no host: write localhost:8001"),
+            ("8001", "names no host: write localhost:8001"),
+            ("localhost", "has no port: write localhost:PORT"),
+            ("127.0.0.1", "has no port: write 127.0.0.1:PORT"),
+            ("all", "`loadgen compare --targets all`"),
+            ("fork,thread", "`loadgen compare --targets fork,thread`"),
+            ("tokio", "Did you mean event-tokio or"),
+            ("glommio", "Did you mean event-glommio?"),
+        ] {
+            let refusal = resolve(target, false).unwrap_err();
+            assert_eq!(refusal.exit, Exit::Usage);
+            assert!(refusal.text.contains(told), "{target}: {refusal}");
+        }
     }
 
     #[test]

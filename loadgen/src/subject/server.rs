@@ -2,6 +2,7 @@
 
 use super::probe::Probes;
 use super::spawn::{self, Running, Usage};
+use crate::interrupt;
 use crate::record::{self, Origin};
 use crate::sampler::Watched;
 use crate::sampler::process::Watch;
@@ -11,10 +12,12 @@ use echo_contract::stats::Stats;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Time a server gets beyond its drain timeout.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+/// Time that is kept for the rest, when loadgen is to end soon: killing a server that still drains, and writing the record.
+const KEPT_FOR_THE_END: Duration = Duration::from_millis(700);
 
 /// A server that echoes. Dropping it kills a server that was started; see [`Server::stop`] for the clean way.
 #[derive(Debug)]
@@ -151,7 +154,10 @@ pub(super) fn stop(mut running: Running) -> Stopped {
     let limit = Duration::from_millis(running.ready().drain_timeout_ms) + STOP_GRACE;
     // It may have ended by itself, which the wait finds out.
     let _ = running.signal(Signal::SIGTERM);
-    let ended = running.wait(limit).ok().flatten();
+    let begun = Instant::now();
+    let has_time = || interrupt::time_left().is_none_or(|left| left > KEPT_FOR_THE_END);
+    let ended = running.wait_while(limit, &has_time).ok().flatten();
+    let waited = begun.elapsed();
     let is_in_time = ended.is_some();
     let killed = running.kill_rest();
     let ended = ended.or_else(|| running.wait(Duration::ZERO).ok().flatten());
@@ -159,7 +165,12 @@ pub(super) fn stop(mut running: Running) -> Stopped {
         Some(ended) => format!("the server {}", spawn::how_ended(ended.status)),
         None => "the server did not end".to_owned(),
     };
-    if !is_in_time {
+    if !is_in_time && waited < limit {
+        text += &format!(
+            " {:.1} s after SIGTERM, while it still drained: loadgen was stopped by a signal",
+            waited.as_secs_f64()
+        );
+    } else if !is_in_time {
         text += &format!(" after it ignored SIGTERM for {} s", limit.as_secs());
     } else if killed > 0 {
         text += &format!(", but left {killed} processes behind, which were killed");

@@ -5,6 +5,7 @@ mod reap;
 mod starting;
 
 pub use reap::Usage;
+pub(super) use reap::kill_all;
 
 use super::launch;
 use crate::environment::network;
@@ -16,7 +17,7 @@ use echo_contract::stats::Stats;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pipes::{keep_end, read_lines, text_of};
-use reap::{is_running, kill_all, reap, tree_of};
+use reap::{is_running, reap, tree_of};
 use starting::Starting;
 use std::collections::VecDeque;
 use std::io;
@@ -189,9 +190,17 @@ impl Running {
     /// # Errors
     /// When the process cannot be waited for.
     pub(super) fn wait(&mut self, limit: Duration) -> io::Result<Option<Ended>> {
+        self.wait_while(limit, &|| true)
+    }
+
+    /// The same; none also when it is not worth the wait any more.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub(super) fn wait_while(&mut self, limit: Duration, is_worth_it: &dyn Fn() -> bool) -> io::Result<Option<Ended>> {
         let deadline = Instant::now() + limit;
         while self.is_alive() {
-            if Instant::now() >= deadline {
+            if Instant::now() >= deadline || !is_worth_it() {
                 return Ok(None);
             }
             thread::sleep(POLL);

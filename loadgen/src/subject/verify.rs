@@ -3,6 +3,7 @@
 use super::build;
 use super::spawn::{Launch, Running};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::sampler::{Cgroup, process};
 use echo_contract::catalog::Target;
 use echo_contract::conformance::{self, Exit, Process, Signal};
@@ -44,6 +45,9 @@ impl Launcher {
 
 impl conformance::Launcher for Launcher {
     fn launch(&self, launch: &conformance::Launch) -> io::Result<Box<dyn Process>> {
+        if interrupt::asked() {
+            return Err(io::Error::other(Failure::interrupted().text));
+        }
         let arguments = super::obtain::arguments(self.target, self.workers, &[], &launch.arguments);
         let launch = Launch {
             launcher: &self.launcher,

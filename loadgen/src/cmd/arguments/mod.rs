@@ -277,7 +277,7 @@ pub struct VerifyArgs {
 #[derive(Clone, Debug, Args)]
 pub struct ConnectArgs {
     /// Host of any TCP echo
-    #[arg(value_name = "HOST", required_unless_present = "target", requires = "port")]
+    #[arg(value_name = "HOST", required_unless_present = "target")]
     pub host: Option<String>,
     /// Its port
     #[arg(value_name = "PORT")]

@@ -73,7 +73,7 @@ impl View for Bar {
     fn block_ends(&mut self, block: &Block, file: &SuiteFile, results: &Results) {
         if !std::mem::replace(&mut self.shown, true) {
             let text = first_table(&block.workload, file, results, width());
-            self.bar.suspend(|| eprint!("{text}"));
+            self.bar.suspend(|| notice(text));
         }
     }
 }
@@ -100,7 +100,7 @@ impl View for Lines {
     fn block_ends(&mut self, block: &Block, file: &SuiteFile, results: &Results) {
         notice(line(block));
         if !std::mem::replace(&mut self.shown, true) {
-            eprint!("{}", first_table(&block.workload, file, results, width()));
+            notice(first_table(&block.workload, file, results, width()));
         }
     }
 }
@@ -120,7 +120,7 @@ impl View for Silent {
 
 fn first_table(workload: &str, file: &SuiteFile, results: &Results, width: u16) -> String {
     let table = screen::overview(file, results, workload, width);
-    format!("\nfirst table, from one trial each; it sharpens with every round\n\n{table}\n\n")
+    format!("\nfirst table, from one trial each; it sharpens with every round\n\n{table}\n")
 }
 
 /// `round 2 of 7, steady: 9 trials, capacity stands in 9; about 5 min 10 s left`; what is void with its commonest reason.

@@ -16,7 +16,7 @@ use counter::{field, parse_number};
 use find::{Hierarchy, Place, is_root, places_of_process};
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,10 +27,12 @@ pub struct Cgroup {
     places: Vec<Place>,
     /// Whether the directories are ours to remove.
     is_created: bool,
+    /// Kept open for the locks on the directories that this process made: the kernel gives them up with it, however it ends.
+    held: Vec<File>,
 }
 
 impl Cgroup {
-    /// Makes a fresh, empty group below loadgen's own, and removes what dead loadgens left there.
+    /// Makes a fresh, empty group below loadgen's own.
     ///
     /// # Errors
     /// Why none can be had, as one phrase: nothing mounted, or not permitted.
@@ -45,6 +47,7 @@ impl Cgroup {
         let mut group = Self {
             places: Vec::new(),
             is_created: true,
+            held: Vec::new(),
         };
         let mut refusal = String::from("no cgroup hierarchy with CPU accounting is mounted");
         for parent in own {
@@ -56,10 +59,12 @@ impl Cgroup {
             if !is_needed {
                 continue;
             }
-            remove_stale(&parent.directory);
             let directory = parent.directory.join(&name);
-            match fs::create_dir(&directory) {
-                Ok(()) => group.places.push(Place { directory, ..parent }),
+            match make_and_hold(&parent.directory, &directory) {
+                Ok(held) => {
+                    group.places.push(Place { directory, ..parent });
+                    group.held.push(held);
+                }
                 Err(error) => refusal = format!("no cgroup can be made: {error}"),
             }
         }
@@ -85,6 +90,7 @@ impl Cgroup {
         let group = Self {
             places,
             is_created: false,
+            held: Vec::new(),
         };
         match group.cpu_place() {
             Some(_) => Ok(group),
@@ -105,6 +111,7 @@ impl Cgroup {
         let group = Self {
             places,
             is_created: false,
+            held: Vec::new(),
         };
         match group.cpu_place() {
             Some(_) => Ok(group),
@@ -251,22 +258,94 @@ pub fn limits() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Removes groups whose loadgen is dead. A group that still holds a process cannot be removed, so a wrong guess
-/// (the id belongs to another pid namespace) does no harm.
-fn remove_stale(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(owner_of_group);
-        if owner.is_some_and(|pid| !process::exists(pid)) {
-            let _ = fs::remove_dir(entry.path());
+/// Makes a group and locks it. Until that is done whoever looks for groups of dead loadgens is kept out by the parent's lock.
+fn make_and_hold(parent: &Path, directory: &Path) -> io::Result<File> {
+    let made = File::open(parent)?;
+    made.lock_shared()?;
+    fs::create_dir(directory)?;
+    let held = File::open(directory)?;
+    held.lock()?;
+    Ok(held)
+}
+
+/// A group that a loadgen made and may have left behind.
+#[derive(Debug)]
+pub struct Leftover {
+    directory: PathBuf,
+}
+
+impl Leftover {
+    fn maker(&self) -> Option<u32> {
+        maker_of(self.directory.file_name()?.to_str()?)
+    }
+
+    /// What still runs in it.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        processes_in(&self.directory)
+    }
+
+    /// Removes it once it is empty; whether it is gone.
+    #[must_use]
+    pub fn remove(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            match fs::remove_dir(&self.directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(2));
+                }
+                removed => return removed.is_ok(),
+            }
         }
     }
 }
 
-/// The loadgen that made a group of this name.
-fn owner_of_group(name: &str) -> Option<u32> {
-    name.strip_prefix("loadgen-")?.split_once('-')?.0.parse().ok()
+/// The groups below loadgen's own that dead loadgens left there. A living one holds a lock on each of its own.
+#[must_use]
+pub fn leftovers() -> Vec<Leftover> {
+    parents().iter().flat_map(|parent| left_in(parent)).collect()
+}
+
+fn left_in(parent: &Path) -> Vec<Leftover> {
+    let is_free = |directory: &Path| File::open(directory).is_ok_and(|group| group.try_lock().is_ok());
+    // While somebody makes a group there, it is not locked yet.
+    if !is_free(parent) {
+        return Vec::new();
+    }
+    // A loadgen of an earlier version holds no lock, but its id.
+    let is_dead = |maker: u32| maker == std::process::id() || !process::exists(maker);
+    let is_left = |group: &Leftover| group.maker().is_some_and(is_dead) && is_free(&group.directory);
+    groups_in(parent).into_iter().filter(is_left).collect()
+}
+
+/// The groups that a process, dead or alive, has made below this one's own.
+#[must_use]
+pub fn of_process(pid: u32) -> Vec<Leftover> {
+    let all = parents().into_iter().flat_map(|parent| groups_in(&parent));
+    all.filter(|group| group.maker() == Some(pid)).collect()
+}
+
+fn parents() -> Vec<PathBuf> {
+    places_of_process("self")
+        .unwrap_or_default()
+        .into_iter()
+        .map(|place| place.directory)
+        .collect()
+}
+
+fn groups_in(parent: &Path) -> Vec<Leftover> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let all = entries.map(|entry| Leftover {
+        directory: entry.path(),
+    });
+    all.filter(|group| group.maker().is_some()).collect()
+}
+
+/// `loadgen-4711-0` was made by process 4711.
+fn maker_of(name: &str) -> Option<u32> {
+    let (pid, number) = name.strip_prefix("loadgen-")?.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok()
 }
 
 fn processes_in(directory: &Path) -> Vec<u32> {
@@ -286,9 +365,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_groups_of_loadgen_name_an_owner() {
-        assert_eq!(owner_of_group("loadgen-4711-0"), Some(4711));
-        assert_eq!(owner_of_group("loadgen-x-0"), None);
-        assert_eq!(owner_of_group("docker"), None);
+    fn only_groups_of_loadgen_name_a_maker() {
+        assert_eq!(maker_of("loadgen-4711-0"), Some(4711));
+        assert!(
+            ["loadgen-x-0", "loadgen-1", "docker", "loadgen-1-0.scope"]
+                .into_iter()
+                .all(|name| maker_of(name).is_none())
+        );
+    }
+
+    #[test]
+    fn a_group_is_left_over_once_nobody_holds_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let group = parent.path().join("loadgen-4194305-0"); // no process has an id above 2^22
+        fs::create_dir(parent.path().join("loadgen-other")).unwrap();
+        let held = make_and_hold(parent.path(), &group).unwrap();
+        assert!(left_in(parent.path()).is_empty(), "its loadgen lives");
+        drop(held);
+        let left = left_in(parent.path());
+        assert_eq!(
+            left.iter().map(|left| left.directory.as_path()).collect::<Vec<_>>(),
+            [group.as_path()]
+        );
+        assert!(left.iter().all(|left| left.remove(Duration::ZERO)) && !group.exists());
     }
 }

@@ -24,7 +24,7 @@ pub struct Usage {
 }
 
 /// Kills these processes until none is left; how many that were.
-pub(super) fn kill_all(processes: impl Fn() -> Vec<u32>) -> usize {
+pub(in crate::subject) fn kill_all(processes: impl Fn() -> Vec<u32>) -> usize {
     let deadline = Instant::now() + Duration::from_secs(5);
     let mut killed = HashSet::new();
     loop {

@@ -3,6 +3,8 @@
 use super::pipes::text_of;
 use super::reap::{is_running, kill_all, reap, tree_of};
 use super::{Launch, POLL};
+use crate::failure::Failure;
+use crate::interrupt;
 use crate::sampler::Cgroup;
 use echo_contract::ready::Ready;
 use nix::unistd::Pid;
@@ -35,6 +37,7 @@ impl Starting {
                 Ok(line) => break line,
                 Err(RecvTimeoutError::Timeout) if !is_running(self.pid) => return Err(self.early_exit()),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.early_exit()),
+                Err(RecvTimeoutError::Timeout) if interrupt::asked() => return Err(Failure::interrupted().text),
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(self.with_stderr(format!("it printed no READY line within {} s", limit.as_secs())));

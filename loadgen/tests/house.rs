@@ -103,7 +103,8 @@ fn an_arrow_that_points_up_is_named_with_its_file_and_line() {
     let layers = Layers::read("```layers\nmain\nreport\nengine\nrecord\n```");
     let planted = Source {
         path: "engine/event_loop.rs".into(),
-        text: "use crate::record::Plan;\n// crate::report in a comment\nfn a() { crate::report::draw() }\nuse crate::{record, report};\n"
+        text: "use crate::record::Plan;\n// crate::report in a comment\nfn a() { crate::report::draw() }\nuse crate::{record, report};\n\
+            use crate::{\n    record::{Plan, Stop},\n    report::draw,\n};\n"
             .into(),
     };
     assert_eq!(
@@ -111,6 +112,7 @@ fn an_arrow_that_points_up_is_named_with_its_file_and_line() {
         [
             "engine/event_loop.rs:3: engine imports report, which is above it",
             "engine/event_loop.rs:4: engine imports report, which is above it",
+            "engine/event_loop.rs:5: engine imports report, which is above it",
         ]
     );
     let straight = Source {
@@ -263,30 +265,37 @@ impl Layers {
     fn back_arrows(&self, source: &Source) -> Vec<String> {
         let room = source.room();
         let own = self.rank(&room).expect("a known room");
-        source
-            .lines()
-            .flat_map(|(number, line)| imported(line).into_iter().map(move |other| (number, other)))
-            .filter(|(_, other)| self.rank(other).is_some_and(|rank| rank < own))
-            .map(|(number, other)| format!("{}:{number}: {room} imports {other}, which is above it", source.path))
-            .collect()
+        // Not line by line: a long list of imports has several.
+        let code: Vec<&str> = source.lines().map(|(_, line)| line).collect();
+        let code = code.join("\n");
+        let mut wrong = Vec::new();
+        for (at, path) in code.match_indices("crate::") {
+            let number = 1 + code[..at].matches('\n').count();
+            for other in imported(&code[at + path.len()..]) {
+                if self.rank(&other).is_some_and(|rank| rank < own) {
+                    wrong.push(format!(
+                        "{}:{number}: {room} imports {other}, which is above it",
+                        source.path
+                    ));
+                }
+            }
+        }
+        wrong
     }
 }
 
-/// The rooms that a line names after `crate::`, also in braces.
-fn imported(line: &str) -> Vec<String> {
+/// The rooms that stand behind a `crate::`: one, or a list in braces.
+fn imported(rest: &str) -> Vec<String> {
     let name = |text: &str| -> String {
         text.chars()
             .take_while(|c| c.is_ascii_lowercase() || *c == '_')
             .collect()
     };
-    line.split("crate::")
-        .skip(1)
-        .flat_map(|rest| match rest.strip_prefix('{') {
-            Some(list) => list.split(',').map(|part| name(part.trim())).collect(),
-            None => vec![name(rest)],
-        })
-        .filter(|name| !name.is_empty())
-        .collect()
+    let Some(list) = rest.strip_prefix('{') else {
+        return vec![name(rest)];
+    };
+    let list = list.split(';').next().unwrap_or_default();
+    list.split(',').map(|part| name(part.trim())).collect()
 }
 
 /// A row of the table: words that may stand only in some places of a tree.

@@ -106,25 +106,53 @@ fn table(name: &str, findings: &[Finding]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(["rule", &format!("{name}: what was checked"), "result", "time"]);
     for finding in findings {
-        let result = match &finding.outcome {
-            Outcome::Passed => "passed".to_string(),
-            Outcome::Failed(why) => format!("FAILED: {why}"),
-            Outcome::FailedAsExpected(seen, expected) => format!("expected to fail: {}; {seen}", expected.why),
-            Outcome::PassedUnexpectedly(expected) => {
-                format!("passed each time, though expected to fail: {}", expected.why)
-            }
-            Outcome::NotChecked(why) => format!("not checked: {why}"),
-        };
         table.add_row([
             finding.rule.to_string(),
             finding.check.to_string(),
-            result,
+            result(&finding.outcome),
             time(finding.took),
         ]);
     }
     table
 }
 
+fn result(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Passed => "passed".to_string(),
+        Outcome::Failed(why) => format!("FAILED: {why}"),
+        Outcome::FailedAsExpected(seen, expected) => format!("expected to fail: {}; {seen}", expected.why),
+        Outcome::PassedUnexpectedly(expected) => {
+            format!("passed each time, though expected to fail: {}", expected.why)
+        }
+        Outcome::NotChecked(why) => format!("not checked: {why}"),
+    }
+}
+
 fn time(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use echo_contract::catalog::{ExpectedFailure, Frequency};
+
+    #[test]
+    fn an_expected_failure_is_told_with_its_reason_whether_it_comes_or_not() {
+        let expected = ExpectedFailure {
+            check: "one byte comes back",
+            frequency: Frequency::Always,
+            why: "the runtime keeps it",
+        };
+        let seen = "0 of 1 B came back".to_string();
+        assert_eq!(result(&Outcome::Failed(seen.clone())), "FAILED: 0 of 1 B came back");
+        assert_eq!(
+            result(&Outcome::FailedAsExpected(seen, expected)),
+            "expected to fail: the runtime keeps it; 0 of 1 B came back"
+        );
+        assert_eq!(
+            result(&Outcome::PassedUnexpectedly(expected)),
+            "passed each time, though expected to fail: the runtime keeps it"
+        );
+    }
 }

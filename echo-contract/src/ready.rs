@@ -27,8 +27,11 @@ pub struct Ready {
     pub accept_model: String,
     /// Worker processes or threads asked for with `--workers`; a per-client model has one acceptor.
     pub workers: u32,
-    /// Size of the one read buffer of a connection, in bytes.
+    /// Size of a read buffer, in bytes; `buffer_policy` says whose it is.
     pub buffer_bytes: u64,
+    /// Who has a read buffer of `buffer_bytes`; absent in servers that are older than this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffer_policy: Option<BufferPolicy>,
     /// Listen backlog asked for; the kernel caps it at `net.core.somaxconn`.
     pub backlog: u32,
     /// TCP congestion control in force on the listener; accepted sockets inherit it.
@@ -52,6 +55,33 @@ pub struct Ready {
     /// The io_uring in use; absent in a server without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ring: Option<RingFacts>,
+}
+
+/// Who has a read buffer. In JSON and in tables the words of [`BufferPolicy::as_str`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BufferPolicy {
+    /// Each connection, from its accept to its end.
+    #[serde(rename = "one per connection")]
+    PerConnection,
+    /// Each worker; a connection has memory of its own only while its client does not read.
+    #[serde(rename = "one per worker")]
+    PerWorker,
+    /// Each worker has a pool that grows with need, and lends a connection one from its receive to its send. How much
+    /// memory that was, only the server knows: [`Stats::buffers_bytes`](crate::stats::Stats::buffers_bytes).
+    #[serde(rename = "lent from a pool")]
+    Pool,
+}
+
+impl BufferPolicy {
+    /// The words in READY, records and tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PerConnection => "one per connection",
+            Self::PerWorker => "one per worker",
+            Self::Pool => "lent from a pool",
+        }
+    }
 }
 
 /// The rings of a server that uses io_uring.
@@ -106,6 +136,7 @@ mod tests {
             accept_model: "shared listener".into(),
             workers: 1,
             buffer_bytes: 16384,
+            buffer_policy: Some(BufferPolicy::PerConnection),
             backlog: 4096,
             congestion_control: "cubic".into(),
             nodelay: true,
@@ -144,6 +175,21 @@ mod tests {
             ..ready()
         };
         assert_eq!(Ready::from_line(&with_ring.to_line()).unwrap(), with_ring);
+    }
+
+    #[test]
+    fn the_buffer_policy_is_said_in_its_words_and_an_older_server_says_none() {
+        for policy in [BufferPolicy::PerConnection, BufferPolicy::PerWorker, BufferPolicy::Pool] {
+            let of_policy = Ready {
+                buffer_policy: Some(policy),
+                ..ready()
+            };
+            let words = format!(r#""buffer_policy":"{}","#, policy.as_str());
+            let line = of_policy.to_line();
+            assert!(line.contains(&words), "{line}");
+            assert_eq!(Ready::from_line(&line).unwrap(), of_policy);
+            assert_eq!(Ready::from_line(&line.replace(&words, "")).unwrap().buffer_policy, None);
+        }
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct Stats {
     /// Lines for stderr that could not be written at once, and of which no later line tells.
     #[serde(default)]
     pub notices_lost: u64,
+    /// Memory that the buffers of its pools took at its end, for they only grow, in bytes; absent in a server that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffers_bytes: Option<u64>,
 }
 
 impl Stats {
@@ -71,6 +74,7 @@ mod tests {
             bytes_unsent: 1,
             bytes_discarded: 9,
             notices_lost: 4,
+            buffers_bytes: Some(262_144),
         };
         let line = stats.to_line();
         assert!(line.starts_with(r#"{"event":"stats","accepted":7,"#), "{line}");

@@ -456,6 +456,11 @@ const BROKEN_IN_A_PROCESS: &[Broken] = &[
         7..=7,
         &[NAMES_PROCESS],
     ),
+    broken(
+        Vice::LiesInReady(|ready| ready.buffer_policy = None),
+        7..=7,
+        &[NAMES_PROCESS],
+    ),
     broken(Vice::LiesInReady(|ready| ready.nodelay = false), 7..=7, &[DEFAULTS]),
     broken(
         Vice::LiesInReady(|ready| ready.congestion_control = "bbr".into()),

@@ -7,13 +7,14 @@ mod prefork_fdpass;
 mod prefork_lock;
 mod prefork_reuseport;
 
-use server_kit::{Server, ServerIdentity, locked_version, serve};
+use server_kit::{BufferPolicy, Server, ServerIdentity, locked_version, serve};
 use std::io;
 use std::process::ExitCode;
 
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("nix"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 fn main() -> ExitCode {

@@ -181,7 +181,11 @@ quantities! {
     SWITCHES_INVOLUNTARY: "context_switches_involuntary" "switches,\ninvoluntary", Whole, (server_cost.context_switches_involuntary), Server Sum, Less, [];
     SWITCHES_PER_MESSAGE: "context_switches_per_message" "switches per\nmessage", Plain, (server_cost.context_switches_per_message), Server Per(|record| record.totals.messages), Less, [Cpu Runtimes];
     MEMORY: "memory_peak_bytes" "peak memory,\nuser", Bytes, (server_cost.memory_peak_bytes), Server Sum, Less, [Memory Runtimes];
+    MEMORY_BUFFERS: "memory_buffers_bytes" "of which\nbuffers", Bytes, (server_cost.memory_buffers_bytes), Server Sum, Less, [Memory Runtimes];
     MEMORY_KERNEL: "memory_kernel_bytes" "peak memory,\nkernel", Bytes, (server_cost.memory_kernel_bytes), Server Sum, Less, [Memory Runtimes];
+    // Before the first client, and the growth that each of several generators saw, are not what one of them added.
+    MEMORY_BEFORE: "memory_before_bytes" "memory\nbefore", Bytes, (server_cost.memory_before_bytes), Server Unknown, Less, [];
+    MEMORY_PER_CONNECTION: "memory_per_connection_bytes" "memory per\nidle client", Bytes, (server_cost.memory_per_connection_bytes), Server Unknown, Less, [Memory Runtimes];
     PROCESSES: "processes" "processes", Whole, (server_cost.processes_max), Server Sum, Neither, [Memory];
     THREADS: "threads" "threads", Whole, (server_cost.threads_max), Server Sum, Neither, [Memory Runtimes];
     // Of counting trials only: tables show it by number of clients, in a column of its own.

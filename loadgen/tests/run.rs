@@ -103,6 +103,65 @@ fn a_thousand_clients_with_ten_messages_echo_without_an_error_on_every_target() 
 }
 
 #[test]
+fn memory_is_told_with_its_buffers_and_for_each_idle_client() {
+    const CLIENTS: u64 = 200;
+    const BUFFER_BYTES: u64 = 16_384;
+    let folder = tempfile::tempdir().unwrap();
+    for (target, policy, buffers) in [
+        (
+            "thread",
+            "one per connection",
+            CLIENTS * BUFFER_BYTES..=CLIENTS * BUFFER_BYTES,
+        ),
+        (
+            "event-tokio",
+            "one per connection",
+            CLIENTS * BUFFER_BYTES..=CLIENTS * BUFFER_BYTES,
+        ),
+        // Its buffers come from another arena than main's, whose fresh pages calloc leaves untouched.
+        (
+            "event-async-std",
+            "one per connection",
+            CLIENTS * BUFFER_BYTES..=CLIENTS * BUFFER_BYTES,
+        ),
+        ("event-epoll", "one per worker", BUFFER_BYTES..=BUFFER_BYTES),
+        // Measured by itself: messages of 64 bytes touch a page or two of each buffer that was lent.
+        ("event-io-uring", "lent from a pool", 4096..=CLIENTS * 2 * 4096),
+    ] {
+        let file = folder.path().join(format!("{target}.json"));
+        let line = format!(
+            "--target {target} --start always -c {CLIENTS} -m 5 --output {}",
+            file.display()
+        );
+        let ran = output(&line);
+        assert_eq!(code(&ran), 0, "{ran:?}");
+        let record = record(&file);
+        let cost = &record.server_cost;
+        assert_eq!(record.target.buffer_policy.as_deref(), Some(policy), "{target}");
+        let of_which = cost.memory_buffers_bytes.unwrap();
+        assert!(buffers.contains(&of_which), "{target}: {of_which}");
+        assert!(of_which < cost.memory_peak_bytes.unwrap(), "{target}: {cost:?}");
+        assert!(cost.memory_buffers_method.starts_with(policy), "{target}: {cost:?}");
+        // Beside its buffer a client costs a socket in the kernel, and a thread's stack, here of 30 KiB at most.
+        let each = cost.memory_per_connection_bytes.unwrap();
+        let has_own = policy == "one per connection";
+        assert_eq!(
+            each >= BUFFER_BYTES,
+            has_own,
+            "{target}: {each} bytes for an idle client"
+        );
+        assert!(each < 64 << 10, "{target}: {each} bytes for an idle client");
+        let text = String::from_utf8(ran.stdout)
+            .unwrap()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert!(text.contains(&format!("connection buffers ({policy})")), "{text}");
+        assert!(text.contains("for each idle client"), "{text}");
+    }
+}
+
+#[test]
 fn the_summary_says_how_the_server_was_come_by() {
     let started = output("--target event-tokio --start always -c 10 -m 10");
     let text = String::from_utf8(started.stdout).unwrap();

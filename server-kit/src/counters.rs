@@ -16,6 +16,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) bytes_discarded: AtomicU64,
+    /// Memory of the workers' pools of buffers; 0 in a server without.
+    pub(crate) pool_bytes: AtomicU64,
 }
 
 // SAFETY: nothing but atomics of plain integers.
@@ -24,6 +26,7 @@ unsafe impl Shareable for Counters {}
 impl Counters {
     /// The sums so far. A server that is still working may be between two of them.
     pub(crate) fn stats(&self) -> Stats {
+        let pool_bytes = self.pool_bytes.load(Relaxed);
         let (bytes_in, bytes_out) = (self.bytes_in.load(Relaxed), self.bytes_out.load(Relaxed));
         Stats {
             accepted: self.accepted.load(Relaxed),
@@ -35,6 +38,7 @@ impl Counters {
             bytes_unsent: bytes_in.saturating_sub(bytes_out),
             bytes_discarded: self.bytes_discarded.load(Relaxed),
             notices_lost: notice::lost(),
+            buffers_bytes: (pool_bytes > 0).then_some(pool_bytes),
         }
     }
 }

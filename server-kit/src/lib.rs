@@ -43,6 +43,8 @@ mod unavailable;
 mod version;
 mod workers;
 
+pub use echo_contract::ready::BufferPolicy;
+
 pub use crate::{
     accept::AcceptAction,
     accept_lock::AcceptLock,

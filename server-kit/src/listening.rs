@@ -135,6 +135,7 @@ impl Server {
             accept_model: (*accept_model).into(),
             workers: u32::try_from(workers).unwrap_or(u32::MAX),
             buffer_bytes: settings.buffer_bytes as u64,
+            buffer_policy: Some(self.inner().buffers),
             backlog: settings.backlog,
             congestion_control: socket::congestion_control(listener)?,
             nodelay: socket::nodelay(listener)?,

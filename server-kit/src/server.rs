@@ -8,7 +8,7 @@ use crate::notice::{self, Throttle, notice};
 use crate::seats::Seats;
 use crate::{backoff, healthcheck, limits, linger, panics, registry, shared, signal, state, unavailable};
 use echo_contract::catalog::{Capacity, Model};
-use echo_contract::ready::RingFacts;
+use echo_contract::ready::{BufferPolicy, RingFacts};
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -23,6 +23,8 @@ pub struct ServerIdentity {
     pub binary: &'static str,
     /// [`locked_version`] of the library that schedules the clients.
     pub runtime_version: &'static str,
+    /// Whose the buffers of [`Server::buffer`] are, for READY.
+    pub buffers: BufferPolicy,
 }
 
 /// Runs a server from its flags to its exit code: 0 after a stop, 69 for [`Unavailable`](crate::Unavailable), 1 for any
@@ -100,6 +102,7 @@ fn prepare(identity: ServerIdentity, mut settings: Settings) -> io::Result<Serve
     // Lives as long as the process: threads, tasks and signal handlers all refer to it.
     Ok(Server(Box::leak(Box::new(Inner {
         runtime_version: identity.runtime_version,
+        buffers: identity.buffers,
         nofile,
         counters,
         admission: Admission::default(),
@@ -135,6 +138,7 @@ pub struct Server(&'static Inner);
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) runtime_version: &'static str,
+    pub(crate) buffers: BufferPolicy,
     /// Descriptor limit in force.
     pub(crate) nofile: u64,
     pub(crate) counters: &'static Counters,
@@ -174,10 +178,25 @@ impl Server {
         self.0.settings.drain_timeout
     }
 
-    /// A connection's one read buffer, of `--buffer-size`.
+    /// `--buffer-size`.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
+        self.0.settings.buffer_bytes
+    }
+
+    /// A read buffer of `--buffer-size`.
+    ///
+    /// Written to from end to end, and not merely zeroed: pages that come fresh from the kernel are zero already, so that an
+    /// allocator may leave them untouched, and whether a buffer took 4 KiB or all of its 16 depended on the thread that
+    /// asked for it.
     #[must_use]
     pub fn buffer(&self) -> Vec<u8> {
-        vec![0; self.0.settings.buffer_bytes]
+        vec![u8::MAX; self.0.settings.buffer_bytes]
+    }
+
+    /// What a worker's pool of buffers took at its end, for STATS.
+    pub fn add_pool_bytes(&self, bytes: u64) {
+        self.0.counters.pool_bytes.fetch_add(bytes, SeqCst);
     }
 
     /// Whether a stop has begun.

@@ -3,13 +3,14 @@
 mod per_connection;
 mod pool;
 
-use server_kit::{Server, ServerIdentity, locked_version, serve};
+use server_kit::{BufferPolicy, Server, ServerIdentity, locked_version, serve};
 use std::io;
 use std::process::ExitCode;
 
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("std"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 /// The buffer is on the heap, so a stack holds little more than the calls; the default of 2 MiB would make

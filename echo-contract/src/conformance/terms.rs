@@ -71,6 +71,9 @@ fn ready_names_the_process(server: &mut Server) -> Verdict {
     for (field, text) in texts {
         ensure(!text.trim().is_empty(), || format!("READY's {field} is empty"))?;
     }
+    ensure(ready.buffer_policy.is_some(), || {
+        "READY does not say whose the read buffers are (buffer_policy)".into()
+    })?;
     ensure(ready.workers >= 1, || "READY's workers is 0".into())?;
     if let Some(target) = catalog::find(&ready.target) {
         tells("model", ready.model, target.model)?;

@@ -4,7 +4,7 @@ use super::connection::{Connections, KILLED};
 use super::{ModelServer, Options, POLL, Vice};
 use echo_contract::catalog::{IoInterface, Model};
 use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal, Surroundings};
-use echo_contract::ready::Ready;
+use echo_contract::ready::{BufferPolicy, Ready};
 use nix::sys::socket::{MsgFlags, send};
 use std::io;
 use std::net::TcpStream;
@@ -181,6 +181,7 @@ fn defaults() -> Ready {
         accept_model: "shared listener".into(),
         workers: 1,
         buffer_bytes: 16 * 1024,
+        buffer_policy: Some(BufferPolicy::PerConnection),
         backlog: 4096,
         congestion_control: "reno".into(),
         nodelay: true,

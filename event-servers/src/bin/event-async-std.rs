@@ -7,13 +7,16 @@
 use async_std::io::{ReadExt, WriteExt};
 use async_std::net::{TcpListener, TcpStream};
 use async_std::task;
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, Turn, locked_version, serve_with_workers_in};
+use server_kit::{
+    AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, Turn, locked_version, serve_with_workers_in,
+};
 use std::io;
 use std::process::ExitCode;
 
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("async-std"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 fn main() -> ExitCode {

@@ -9,13 +9,14 @@ use compio::io::{AsyncRead, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::{Runtime, RuntimeBuilder};
 use server_kit::ring::{RingNeeds, opcode};
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, Unavailable, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, Unavailable, locked_version, serve};
 use std::io;
 use std::process::ExitCode;
 
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("compio"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 /// compio's own choice; the kernel makes room for twice as many completions.

@@ -8,7 +8,7 @@ use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use glommio::net::{TcpListener, TcpStream};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use server_kit::ring::{RingNeeds, opcode};
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, Turn, adopt, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, Turn, adopt, locked_version, serve};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ use std::process::ExitCode;
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("glommio"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 /// glommio's own choice; the kernel makes room for twice as many completions.

@@ -6,7 +6,7 @@
 use may::coroutine;
 use may::go;
 use may::net::{TcpListener, TcpStream};
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, Turn, adopt, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, Turn, adopt, locked_version, serve};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use std::time::Duration;
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("may"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 fn main() -> ExitCode {

@@ -7,7 +7,7 @@
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, locked_version, serve};
 use slab::Slab;
 use std::io::{self, ErrorKind, Read, Write};
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("mio"),
+    buffers: BufferPolicy::PerWorker,
 };
 
 /// Events taken with one poll.

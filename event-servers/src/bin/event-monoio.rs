@@ -8,7 +8,7 @@ use monoio::net::{TcpListener, TcpStream};
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, Runtime, RuntimeBuilder};
 use server_kit::ring::{RingNeeds, opcode};
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, locked_version, serve};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ use std::process::ExitCode;
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("monoio"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 /// monoio's own choice; the kernel makes room for twice as many completions.

@@ -6,8 +6,9 @@
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv, send};
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, locked_version, serve};
 use std::io;
+use std::mem;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("nix"),
+    buffers: BufferPolicy::PerWorker,
 };
 
 /// Without waiting, so that no socket needs a call that makes it non-blocking.
@@ -49,6 +51,7 @@ fn run(server: Server) -> io::Result<()> {
 fn accept_loop(listener: &TcpListener, server: Server) -> io::Result<()> {
     let mut clients: Vec<Client> = Vec::new();
     let mut buffer = server.buffer();
+    let mut turn = Turn::default();
     let mut accepting = Accepting::Now;
     while !(clients.is_empty() && accepting == Accepting::NoMore) {
         let now = Instant::now();
@@ -60,10 +63,10 @@ fn accept_loop(listener: &TcpListener, server: Server) -> io::Result<()> {
             }
             Accepting::Now | Accepting::NoMore => None,
         };
-        let ready = wait(&clients, listener, accepting == Accepting::Now, pause)?;
-        let mut happened = ready.clients.into_iter();
-        clients.retain_mut(|client| !happened.next().unwrap_or(false) || client.echo(&mut buffer));
-        if ready.has_client {
+        let has_client = turn.wait(&clients, listener, accepting == Accepting::Now, pause)?;
+        let mut happened = turn.happened.iter();
+        clients.retain_mut(|client| !happened.next().unwrap_or(&false) || client.echo(&mut buffer));
+        if has_client {
             accepting = accept(listener, server, &mut clients);
         }
     }
@@ -77,31 +80,49 @@ enum Accepting {
     NoMore,
 }
 
-/// What a turn found.
+/// What a turn asks and finds. Kept from turn to turn, so that none allocates.
+#[derive(Default)]
 struct Turn {
-    clients: Vec<bool>,
-    has_client: bool,
+    /// Memory for the question: empty between turns.
+    fds: Vec<PollFd<'static>>,
+    /// Of each client, whether there is something to do.
+    happened: Vec<bool>,
 }
 
-fn wait(clients: &[Client], listener: &TcpListener, is_accepting: bool, pause: Option<Duration>) -> io::Result<Turn> {
-    let of_clients = clients
-        .iter()
-        .map(|client| PollFd::new(client.stream.as_fd(), client.interest()));
-    let of_listener = is_accepting.then(|| PollFd::new(listener.as_fd(), PollFlags::POLLIN));
-    let mut fds: Vec<PollFd<'_>> = of_clients.chain(of_listener).collect();
-    // Rounded up: else the loop would spin through its last millisecond.
-    let timeout = pause.map_or(PollTimeout::NONE, |pause| {
-        PollTimeout::try_from(pause + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
-    });
-    match poll(&mut fds, timeout) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(error) => return Err(error.into()),
+impl Turn {
+    /// Waits until something happens, and returns whether a client waits to be accepted.
+    fn wait(
+        &mut self,
+        clients: &[Client],
+        listener: &TcpListener,
+        is_accepting: bool,
+        pause: Option<Duration>,
+    ) -> io::Result<bool> {
+        let of_clients = clients
+            .iter()
+            .map(|client| PollFd::new(client.stream.as_fd(), client.interest()));
+        let of_listener = is_accepting.then(|| PollFd::new(listener.as_fd(), PollFlags::POLLIN));
+        let mut fds = recycled(mem::take(&mut self.fds));
+        fds.extend(of_clients.chain(of_listener));
+        // Rounded up: else the loop would spin through its last millisecond.
+        let timeout = pause.map_or(PollTimeout::NONE, |pause| {
+            PollTimeout::try_from(pause + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.happened.clear();
+        self.happened.extend(fds.iter().map(|fd| fd.any().unwrap_or(true)));
+        self.fds = recycled(fds);
+        Ok(is_accepting && self.happened.pop().unwrap_or(false))
     }
-    let mut happened = fds.iter().map(|fd| fd.any().unwrap_or(true));
-    Ok(Turn {
-        clients: happened.by_ref().take(clients.len()).collect(),
-        has_client: happened.next().unwrap_or(false),
-    })
+}
+
+/// The vector emptied, for descriptors that are borrowed for another time: collecting none of its own elements keeps its memory.
+fn recycled<'other>(mut fds: Vec<PollFd<'_>>) -> Vec<PollFd<'other>> {
+    fds.clear();
+    fds.into_iter().filter_map(|_| None).collect()
 }
 
 /// Accepts everyone who waits; the kit decides what an accept error means.
@@ -188,5 +209,20 @@ impl Client {
             self.owed = Vec::new();
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recycled_vector_is_empty_and_has_its_memory_still() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut fds = Vec::with_capacity(1000);
+        fds.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
+        let (address, capacity) = (fds.as_ptr(), fds.capacity());
+        let again: Vec<PollFd<'static>> = recycled(fds);
+        assert_eq!((again.len(), again.as_ptr(), again.capacity()), (0, address, capacity));
     }
 }

@@ -2,7 +2,7 @@
 //! Idiom: one task per connection, one buffer per task. Accept: one shared listener.
 //! Differs from the other backends: async-io keeps a thread of its own beside the workers.
 
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, Turn, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, Turn, locked_version, serve};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Executor, Timer, block_on, channel, future};
 use std::io;
@@ -14,6 +14,7 @@ use std::thread::{self, Builder};
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("smol"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 fn main() -> ExitCode {

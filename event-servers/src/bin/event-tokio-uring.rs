@@ -4,7 +4,7 @@
 //! Differs from the other backends: tokio's epoll watches the ring, which has no flags, and wakes its thread.
 
 use server_kit::ring::{RingNeeds, opcode};
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, locked_version, serve};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ use tokio_uring::net::{TcpListener, TcpStream};
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("tokio-uring"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 /// tokio-uring's own choice; the kernel makes room for twice as many completions.

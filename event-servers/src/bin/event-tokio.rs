@@ -3,7 +3,7 @@
 //! Idiom: one task per connection, one buffer per task. Accept: one shared listener; per core one per worker (SO_REUSEPORT).
 //! Differs from the other backends: nothing.
 
-use server_kit::{AcceptAction, Connection, Server, ServerIdentity, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, locked_version, serve};
 use std::io;
 use std::process::ExitCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,6 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("tokio"),
+    buffers: BufferPolicy::PerConnection,
 };
 
 fn main() -> ExitCode {

@@ -17,7 +17,7 @@ use crate::report::scorecard;
 use crate::subject::TRUTH_VERB;
 use clap::{Args, ValueEnum};
 use echo_contract::catalog::{IoInterface, Model};
-use echo_contract::ready::Ready;
+use echo_contract::ready::{BufferPolicy, Ready};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -167,6 +167,7 @@ fn ready(address: String, cpus: &[usize]) -> Ready {
         accept_model: "shared listener".into(),
         workers: 1,
         buffer_bytes: truth_server::BUFFER_BYTES as u64,
+        buffer_policy: Some(BufferPolicy::PerWorker),
         backlog: 128,
         congestion_control: "as loadgen's".into(),
         nodelay: true,

@@ -1,6 +1,7 @@
 //! What server and loadgen cost, from the readings of a trial. Pure.
 
 use super::assembly::Parts;
+use super::memory;
 use crate::engine::{Recorded, WINDOW};
 use crate::record::{LoadgenCost, ServerCost};
 use crate::sampler::watcher::{CpuDelta, Readings, Span};
@@ -26,6 +27,7 @@ pub(super) fn server_cost(parts: &Parts<'_>) -> ServerCost {
     let whole_life = usage.map(|usage| (usage.user + usage.system).as_secs_f64());
     let hold = readings.hold.as_ref();
     let (switches, switches_method) = context_switches(parts);
+    let (buffers, buffers_method) = memory::buffers(parts);
     let syscalls: Option<u64> = readings.measured.iter().map(|span| span.syscalls).sum();
     ServerCost {
         cpu_user_s: (charged.and_then(|cpu| cpu.user_ns).map(ns_to_s)).or(usage.map(|usage| usage.user.as_secs_f64())),
@@ -45,8 +47,12 @@ pub(super) fn server_cost(parts: &Parts<'_>) -> ServerCost {
         memory_method: hold.map_or("not read: the run never came to its hold".into(), |hold| {
             hold.memory_method.clone()
         }),
+        memory_buffers_bytes: hold.and(buffers),
+        memory_buffers_method: buffers_method,
         memory_kernel_bytes: hold.and_then(|hold| hold.memory_kernel_bytes),
         memory_kernel_method: hold.map_or(String::new(), |hold| hold.memory_kernel_method.clone()),
+        memory_before_bytes: memory::of(&readings.before),
+        memory_per_connection_bytes: memory::per_connection(parts),
         processes_max: hold.and_then(|hold| hold.processes),
         threads_max: hold.and_then(|hold| hold.threads),
         context_switches_voluntary: switches.map(|switches| switches.0),

@@ -3,6 +3,7 @@
 mod assembly;
 mod cost;
 mod limiter;
+mod memory;
 
 mod pace;
 mod room;

@@ -151,6 +151,9 @@ pub struct Target {
     pub runtime_version: Option<String>,
     pub io_interface: Option<String>,
     pub accept_model: Option<String>,
+    /// Who has a read buffer: `one per connection`, `one per worker`, `lent from a pool`; null where the server did not say it.
+    #[serde(default)]
+    pub buffer_policy: Option<String>,
     /// `--workers` of the server.
     pub workers: Option<u32>,
     pub address: String,
@@ -545,10 +548,24 @@ pub struct ServerCost {
     pub memory_peak_bytes: Option<u64>,
     /// How: `PSS of N processes`, `PSS of a sample of 100 of N processes`, or why it could not be read.
     pub memory_method: String,
+    /// Of it, the clients' read buffers: by the server's policy, or as it said itself.
+    #[serde(default)]
+    pub memory_buffers_bytes: Option<u64>,
+    /// How: `one per connection: 1,000 of 16,384 bytes`, `lent from a pool: STATS`, or why not.
+    #[serde(default)]
+    pub memory_buffers_method: String,
     /// Kernel memory charged to the server at the hold: page tables, stacks, sockets, task structures.
     pub memory_kernel_bytes: Option<u64>,
     /// How: `memory cgroup`, `page tables and kernel stacks from /proc`, or why not.
     pub memory_kernel_method: String,
+    /// User and kernel memory together before the first client of the trial, read as at the hold: of a started server that of
+    /// its READY and one probe.
+    #[serde(default)]
+    pub memory_before_bytes: Option<u64>,
+    /// What a client takes that is connected and silent: growth of user and kernel memory from before the first client to the
+    /// hold, by clients; null where connections are not held (churn).
+    #[serde(default)]
+    pub memory_per_connection_bytes: Option<u64>,
     pub processes_max: Option<u64>,
     pub threads_max: Option<u64>,
     pub context_switches_voluntary: Option<u64>,

@@ -137,7 +137,7 @@ fn how_to_read(results: &Results) -> String {
 - Response percentiles are read from the merged histograms of all rounds in which they stand. One that fewer than 100 samples lie beyond is `n/a`.
 - In a job (a workload that stops by count) messages/s counts the time from the first connect() to the last reply, connecting included. The job is repeated on one server, and a round's figure is the median of its repetitions.
 - CPU, % of a core: CPU time of the server's whole process tree over the measured time. Its peak is the highest 100 ms, where there are at least ten.
-- Memory: `user` is the proportional set size of the process tree with all clients connected, `kernel` what the kernel holds for it besides: page tables, stacks, sockets.
+- Memory: `user` is the proportional set size of the process tree with all clients connected, `kernel` what the kernel holds for it besides: page tables, stacks, sockets. Of the former, `buffers` are the clients' read buffers, whose number is the server's policy (in the table of targets) and not its runtime's merit. An idle client's is the growth of both from before the first client, by clients.
 - System calls per message: counted by the kernel in trials of their own, with 1 and with 32 clients, because counting slows the server; nothing in those trials is timed. {}.
 - `(again)` is the A/A control: the same server a second time in every block. {}.
 - Capacity is messages per CPU second of the server, 1,000,000 / (CPU us per message): the server's own, and the steadiest figure. Where the client sets the pace it is a lower bound.
@@ -218,6 +218,7 @@ fn targets(suite: &Suite, stored: &[Stored]) -> String {
                 ),
                 or_none(&target.io_interface),
                 or_none(&target.accept_model),
+                or_none(&target.buffer_policy),
                 target.workers.map_or_else(nothing, |workers| workers.to_string()),
             ]
         })
@@ -225,8 +226,16 @@ fn targets(suite: &Suite, stored: &[Stored]) -> String {
     if rows.is_empty() {
         return "\n".to_string();
     }
-    let headings = ["target", "model", "runtime", "I/O interface", "accept", "workers"];
-    format!("\n{}\n", table::markdown(&headings, 5, rows))
+    let headings = [
+        "target",
+        "model",
+        "runtime",
+        "I/O interface",
+        "accept",
+        "buffers",
+        "workers",
+    ];
+    format!("\n{}\n", table::markdown(&headings, 6, rows))
 }
 
 fn invalid(results: &Results) -> String {

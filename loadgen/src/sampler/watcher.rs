@@ -54,6 +54,8 @@ pub struct Readings {
     pub whole_runs: Vec<Option<CpuDelta>>,
     /// Server CPU of the windows: length and nanoseconds.
     pub windows: Vec<(Duration, Option<u64>)>,
+    /// Before the first client of the trial.
+    pub before: HoldReading,
     pub hold: Option<HoldReading>,
     pub hiccup_method: String,
     pub hiccups: Option<LatencyHistogram>,
@@ -107,6 +109,7 @@ impl Watcher {
             syscalls_method: syscalls
                 .as_ref()
                 .map_or_else(Clone::clone, |_| syscalls::METHOD.to_owned()),
+            before: sampler.hold(),
             ..Readings::default()
         };
         Self {

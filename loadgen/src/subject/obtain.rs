@@ -160,6 +160,7 @@ fn start(request: &Request<'_>, row: &'static catalog::Target) -> Result<Server,
             runtime_version: Some(ready.runtime_version.clone()),
             io_interface: Some(ready.io_interface.to_string()),
             accept_model: Some(ready.accept_model.clone()),
+            buffer_policy: ready.buffer_policy.map(|policy| policy.as_str().to_string()),
             workers: Some(ready.workers),
             address: address.to_string(),
             origin: Origin::Started,
@@ -232,6 +233,7 @@ fn attach(
             runtime_version: None,
             io_interface: row.map(|row| row.io_interface.to_string()),
             accept_model: None,
+            buffer_policy: None,
             workers: row
                 .filter(|row| row.capacity == catalog::Capacity::OnePerWorker)
                 .zip(seen.command.as_ref())

@@ -212,8 +212,15 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
                 Model::Fork => format!("PSS of {} processes", concurrent + 1),
                 _ => "PSS of 1 processes".replace("1 processes", "1 process"),
             },
+            memory_buffers_bytes: (!workload.churn).then_some(concurrent * 16_384),
+            memory_buffers_method: "one per connection".into(),
             memory_kernel_bytes: Some(model.kernel_bytes(concurrent)),
             memory_kernel_method: "memory cgroup".into(),
+            memory_before_bytes: Some(model.memory_bytes(0) + model.kernel_bytes(0)),
+            memory_per_connection_bytes: (!workload.churn).then(|| {
+                let growth = model.memory_bytes(1) + model.kernel_bytes(1);
+                growth - model.memory_bytes(0) - model.kernel_bytes(0)
+            }),
             processes_max: Some(if model == Model::Fork { concurrent + 1 } else { 1 }),
             threads_max: Some(if model == Model::Event { 1 } else { concurrent + 1 }),
             context_switches_voluntary: Some((count_f64(messages) * model.switches()) as u64),
@@ -233,6 +240,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             runtime_version: Some(model.version().into()),
             io_interface: Some(model.io_interface().into()),
             accept_model: Some("shared listener".into()),
+            buffer_policy: Some("one per connection".into()),
             workers: Some(1),
             address: "127.0.0.1:40000".into(),
             origin: Origin::Started,

@@ -3,7 +3,9 @@
 use crate::client::Piece;
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
+use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::unistd::{SysconfVar, sysconf};
 use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
@@ -96,6 +98,11 @@ impl Buffers {
         &buffer[..piece.bytes]
     }
 
+    /// Memory that the buffers take: the pages that a byte was ever received into.
+    pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        self.memory.resident_bytes()
+    }
+
     fn grow_to(&mut self, count: u16) {
         for buffer in self.count..count {
             self.give(buffer);
@@ -136,6 +143,18 @@ impl Memory {
             start: start.cast(),
             bytes,
         })
+    }
+
+    /// Of the mapping, what the kernel has given pages to.
+    fn resident_bytes(&self) -> io::Result<u64> {
+        let page_bytes = sysconf(SysconfVar::PAGE_SIZE)?
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .ok_or(io::ErrorKind::Unsupported)?;
+        let mut pages = vec![0_u8; self.bytes.get().div_ceil(page_bytes)];
+        // SAFETY: the mapping is ours, and the vector has a byte for each of its pages.
+        Errno::result(unsafe { libc::mincore(self.start.as_ptr().cast(), self.bytes.get(), pages.as_mut_ptr()) })?;
+        let resident = pages.iter().filter(|page| **page & 1 == 1).count();
+        Ok((resident * page_bytes) as u64)
     }
 }
 

@@ -12,7 +12,7 @@ use buffers::Buffers;
 use client::{Client, Clients, Next};
 use io_uring::{IoUring, cqueue};
 use server_kit::ring::{Builder, RingNeeds, opcode};
-use server_kit::{AcceptAction, Server, ServerIdentity, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Server, ServerIdentity, locked_version, serve};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::{TcpListener, TcpStream};
@@ -23,6 +23,7 @@ use submission::{Kind, Submissions};
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
     runtime_version: locked_version("io-uring"),
+    buffers: BufferPolicy::Pool,
 };
 
 /// Room for a turn's sends; a full queue is submitted and filled again.
@@ -59,6 +60,7 @@ fn run(server: Server) -> io::Result<()> {
             // therefore stays.
             let mut worker = ManuallyDrop::new(Worker::new(ring, listener, server)?);
             accept_loop(&mut worker)?;
+            server.add_pool_bytes(worker.buffers.resident_bytes()?);
             drop(ManuallyDrop::into_inner(worker));
             Ok(())
         },
@@ -121,7 +123,7 @@ struct Worker {
 
 impl Worker {
     fn new(ring: IoUring, listener: TcpListener, server: Server) -> io::Result<Self> {
-        let buffers = Buffers::new(server.buffer().len(), &ring)?;
+        let buffers = Buffers::new(server.buffer_bytes(), &ring)?;
         Ok(Self {
             server,
             listener,

@@ -70,6 +70,7 @@ impl<'a> Facts<'a> {
             runtime_version: self.common("target.runtime_version", |record| record.target.runtime_version.clone()),
             io_interface: self.common("target.io_interface", |record| record.target.io_interface.clone()),
             accept_model: self.common("target.accept_model", |record| record.target.accept_model.clone()),
+            buffer_policy: self.common("target.buffer_policy", |record| record.target.buffer_policy.clone()),
             workers: parts.iter().map(|part| part.record.target.workers).sum(),
             address: listed(parts, " + ", |record| &record.target.address),
             origin: if started { Origin::Started } else { Origin::Attached },

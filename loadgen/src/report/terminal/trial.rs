@@ -252,12 +252,27 @@ fn server_cost(trial: &Measurement) -> String {
         parts.push(format!("{} of a core{peak}", percent(share)));
     }
     parts.push(match cost.memory_peak_bytes {
-        Some(peak) => format!("{} peak ({})", bytes(peak), memory_method(&cost.memory_method)),
+        Some(peak) => format!(
+            "{} peak ({}){}",
+            bytes(peak),
+            memory_method(&cost.memory_method),
+            of_which_buffers(trial)
+        ),
         None => format!("memory {}", or_why(None, &cost.memory_method)),
     });
     parts.extend(cost.processes_max.map(|number| counted(number, "process", "processes")));
     parts.extend(cost.threads_max.map(|number| counted(number, "thread", "threads")));
     parts.join(", ")
+}
+
+/// How much of the memory is the server's choice of buffers, and which choice that is.
+fn of_which_buffers(trial: &Measurement) -> String {
+    let buffers = trial.server_cost.memory_buffers_bytes;
+    buffers
+        .zip(trial.target.buffer_policy.as_ref())
+        .map_or_else(String::new, |(buffers, policy)| {
+            format!(", of which {} connection buffers ({policy})", bytes(buffers))
+        })
 }
 
 /// `PSS of 1001 processes` is `PSS`: the number of processes stands beside it. Another method is told whole.
@@ -278,6 +293,10 @@ fn server_cost_more(trial: &Measurement) -> String {
         match cost.memory_kernel_bytes {
             Some(kernel) => format!("{} in the kernel", bytes(kernel)),
             None => format!("kernel memory {}", or_why(None, &cost.memory_kernel_method)),
+        },
+        match cost.memory_per_connection_bytes {
+            Some(each) => format!("{} for each idle client", bytes(each)),
+            None => "memory for each idle client n/a".to_string(),
         },
         match cost.cpu_us_per_connection {
             Some(us) => format!("{} us CPU per connection", figure(us)),

@@ -122,7 +122,7 @@ impl Turn {
 /// The vector emptied, for descriptors that are borrowed for another time: collecting none of its own elements keeps its memory.
 fn recycled<'other>(mut fds: Vec<PollFd<'_>>) -> Vec<PollFd<'other>> {
     fds.clear();
-    fds.into_iter().filter_map(|_| None).collect()
+    fds.into_iter().map_while(|_| None).collect()
 }
 
 /// Accepts everyone who waits; the kit decides what an accept error means.

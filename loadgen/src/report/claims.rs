@@ -156,8 +156,7 @@ pub fn control(findings: &Findings) -> String {
         .iter()
         .max_by(|a, b| a.comparison.ratio.ln().abs().total_cmp(&b.comparison.ratio.ln().abs()))
     else {
-        return "A/A control: no target has run twice in two rounds, so nothing shows how alike the same server looks"
-            .to_string();
+        return "A/A control: no target has run twice in two rounds or more".to_string();
     };
     let alarms = controls
         .iter()

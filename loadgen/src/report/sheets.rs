@@ -28,8 +28,11 @@ fn sheets<'a>(file: &SuiteFile, findings: &'a Findings) -> Vec<Sheet<'a>> {
     if !columns.is_empty() {
         sheets.push(Sheet {
             name: "capacity".to_string(),
-            legend: "messages per CPU second of the server; targets without a letter in common are told apart"
-                .to_string(),
+            legend: match columns.iter().any(|(_, table)| has_rounds_enough(table)) {
+                true => "messages per CPU second of the server; targets without a letter in common are told apart",
+                false => "messages per CPU second of the server",
+            }
+            .to_string(),
             columns,
         });
     }

@@ -10,7 +10,7 @@ pub use trial::summary;
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// The sentence in lines of this width, each indented: `first` blanks before the first, `next` before the others. Words
-/// stay whole, and blanks between them as many as there are.
+/// stay whole, and so do a figure and its percent sign; blanks between words are as many as there are.
 pub(super) fn wrapped(sentence: &str, first: usize, next: usize, width: u16) -> String {
     let (first, next) = (" ".repeat(first), " ".repeat(next));
     let options = Options::new(usize::from(width))
@@ -20,5 +20,6 @@ pub(super) fn wrapped(sentence: &str, first: usize, next: usize, width: u16) -> 
         .word_splitter(WordSplitter::NoHyphenation)
         .wrap_algorithm(WrapAlgorithm::FirstFit)
         .break_words(false);
-    textwrap::fill(sentence, options) + "\n"
+    let kept = sentence.replace(" %", "\u{a0}%");
+    textwrap::fill(&kept, options).replace('\u{a0}', " ") + "\n"
 }

@@ -3,9 +3,8 @@
 use echo_contract::conformance::{Launch, Process, Signal};
 use nix::sys::signal::{self, kill};
 use nix::unistd::Pid;
-use server_testkit::{RunningServer, ServerBinary, not_tested};
+use server_testkit::{RunningServer, ServerBinary, not_tested, ping};
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[test]
 fn each_client_has_one_process_and_the_parent_one_thread() {
     let server = start(&[]);
-    let clients: Vec<_> = (0..20).map(|_| served(&server)).collect();
+    let clients: Vec<_> = (0..20).map(|_| server.served()).collect();
     assert_eq!(server.children().unwrap().len(), clients.len());
     assert_eq!(server.threads().unwrap(), 1);
     drop(clients);
@@ -26,7 +25,7 @@ fn zombies_never_pile_up_under_short_connections() {
     let server = start(&[]);
     let mut most_zombies = 0;
     for _ in 0..300 {
-        drop(served(&server));
+        drop(server.served());
         let children = server.children().unwrap();
         most_zombies = most_zombies.max(children.iter().filter(|(_, state)| *state == 'Z').count());
     }
@@ -37,13 +36,13 @@ fn zombies_never_pile_up_under_short_connections() {
 #[test]
 fn a_killed_child_gives_its_slot_back() {
     let mut server = start(&["--max-connections", "1"]);
-    let mut client = served(&server);
+    let mut client = server.served();
     let children = server.children().unwrap();
     kill(pid(children[0].0), signal::Signal::SIGKILL).unwrap();
     let _ = client.read(&mut [0]);
     await_no_children(&server);
     // The parent may still be about to reap when the process table is already clean.
-    server.await_condition("a client is served again", |server| try_served(server).is_some());
+    server.await_condition("a client is served again", |server| server.try_served().is_some());
     await_no_children(&server);
     let stats = server.stop(LIMIT).stats.unwrap();
     assert_eq!(stats.accepted, stats.closed);
@@ -52,7 +51,7 @@ fn a_killed_child_gives_its_slot_back() {
 #[test]
 fn children_end_with_a_killed_parent() {
     let mut server = start(&[]);
-    let clients: Vec<_> = (0..5).map(|_| served(&server)).collect();
+    let clients: Vec<_> = (0..5).map(|_| server.served()).collect();
     let children: Vec<_> = server
         .children()
         .unwrap()
@@ -70,7 +69,7 @@ fn children_end_with_a_killed_parent() {
 #[test]
 fn a_signal_to_the_whole_group_is_one_stop_for_each_child() {
     let mut server = start(&[]);
-    let mut clients: Vec<_> = (0..5).map(|_| served(&server)).collect();
+    let mut clients: Vec<_> = (0..5).map(|_| server.served()).collect();
     // What Ctrl-C does, the worst way round: the children first, then the parent, which forwards its own.
     for (child, _) in server.children().unwrap() {
         kill(pid(child), signal::Signal::SIGINT).unwrap();
@@ -92,7 +91,7 @@ fn a_client_that_gets_no_process_gets_a_fin_and_the_server_lives() {
     let mut server = binary.start(&Launch::default()).unwrap();
     let (mut kept, mut refused) = (Vec::new(), 0);
     for _ in 0..20 {
-        match try_served(&server) {
+        match server.try_served() {
             Some(client) => kept.push(client),
             None => refused += 1,
         }
@@ -102,13 +101,13 @@ fn a_client_that_gets_no_process_gets_a_fin_and_the_server_lives() {
         "{refused} of 20 refused with room for at most 4 processes"
     );
     for client in &mut kept {
-        ping(client).unwrap();
+        assert!(ping(client));
     }
     if kept.is_empty() {
         not_tested("that a client is served again: this user's own processes fill the limit, root's do not");
     } else {
         drop(kept);
-        server.await_condition("a client is served again", |server| try_served(server).is_some());
+        server.await_condition("a client is served again", |server| server.try_served().is_some());
     }
     let exit = server.stop(LIMIT);
     assert_eq!(exit.code, Some(0));
@@ -133,7 +132,7 @@ fn workers_that_died_while_none_could_be_forked_come_back_when_there_is_room() {
     let room = Instant::now();
     server.await_condition("four workers", |server| server.children().unwrap().len() == 4);
     let took = room.elapsed();
-    served(&server);
+    drop(server.served());
     let exit = server.stop(LIMIT);
     // 50 ms on an idle machine.
     assert!(took < Duration::from_secs(1), "after {took:?}");
@@ -146,7 +145,7 @@ fn a_slow_reader_costs_a_process_no_more_than_an_idle_client() {
     const OWED_BYTES: usize = 16 << 20;
     const BUFFER_KIB: u64 = 16;
     let server = start(&[]);
-    let mut client = served(&server);
+    let mut client = server.served();
     let child = server.children().unwrap()[0].0;
     let idle_kib = private_kib(child);
     client.set_nonblocking(true).unwrap();
@@ -181,32 +180,6 @@ fn start(arguments: &[&str]) -> RunningServer {
     ServerBinary::new(env!("CARGO_BIN_EXE_fork-server"), &[])
         .start(&launch)
         .unwrap()
-}
-
-/// A client that has been echoed to, so it is accepted and has its process.
-fn served(server: &RunningServer) -> TcpStream {
-    try_served(server).expect("the server serves")
-}
-
-/// None when the server answers with a FIN; a reset fails the test.
-fn try_served(server: &RunningServer) -> Option<TcpStream> {
-    let mut client = TcpStream::connect(server.address()).unwrap();
-    client.set_read_timeout(Some(LIMIT)).unwrap();
-    ping(&mut client)?;
-    Some(client)
-}
-
-fn ping(client: &mut TcpStream) -> Option<()> {
-    let mut echo = [0; 5];
-    client.write_all(b"hello").unwrap();
-    match client.read(&mut echo).unwrap() {
-        0 => None,
-        count => {
-            client.read_exact(&mut echo[count..]).unwrap();
-            assert_eq!(&echo, b"hello");
-            Some(())
-        }
-    }
 }
 
 fn await_no_children(server: &RunningServer) {

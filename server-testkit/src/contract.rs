@@ -1,10 +1,10 @@
 //! The echo contract, rule by rule, on a binary and the rows of the catalog that it is.
 
 use super::ServerBinary;
-use echo_contract::catalog::{Capacity, TARGETS, Target};
+use crate::strategies::targets_of;
+use echo_contract::catalog::{Capacity, Target};
 use echo_contract::conformance::{Finding, Outcome, Profile, Subject, passed, verify};
 use std::fmt::Write as _;
-use std::path::Path;
 use std::thread;
 
 /// Clients at once for a pool, which serves one for each worker; as many as `loadgen verify` gives it.
@@ -15,8 +15,7 @@ const POOL_WORKERS: u32 = 64;
 /// # Panics
 /// When the catalog has no such binary, or a check fails that the row does not expect to fail; all findings are told.
 pub fn every_target_of_a_binary_keeps_the_echo_contract(path: &str) {
-    let is_it = |target: &&Target| Path::new(path).ends_with(target.binary);
-    let targets: Vec<_> = TARGETS.iter().filter(is_it).collect();
+    let targets: Vec<_> = targets_of(path).collect();
     assert!(!targets.is_empty(), "the catalog has no row for {path}");
     thread::scope(|scope| {
         for target in targets {

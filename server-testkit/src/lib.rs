@@ -1,13 +1,17 @@
 //! Starts a server binary for black-box tests, with limits, and looks at its processes from outside.
 //!
-//! A dev-dependency of the server packages and of nothing that is shipped. Whatever a test does, dropping a
+//! A dev-dependency of the server packages and of loadgen, and of nothing that is shipped. Whatever a test does, dropping a
 //! [`RunningServer`] ends what it started.
 
+mod clients;
 mod contract;
+mod failing;
 mod splits;
 mod starting;
 mod stopping;
+pub mod strategies;
 mod surroundings;
+mod tracefs;
 
 use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal, Surroundings};
 use echo_contract::ready::Ready;
@@ -29,10 +33,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+pub use clients::ping;
 pub use contract::{every_target_of_a_binary_keeps_the_echo_contract, keeps_the_echo_contract};
+pub use failing::after_a_failure_the_first_signal_is_the_first;
 pub use splits::payloads_come_back_however_they_are_cut;
 pub use starting::{of_two_that_start_at_once_on_one_port_one_serves, where_no_thread_can_be_had_it_serves_or_says_so};
 pub use stopping::a_stop_at_the_process_limit_resets_nobody;
+pub use tracefs::with_tracefs;
 
 /// Far more than a server needs, on a machine that does much else.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -470,7 +477,10 @@ fn text_of(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
 /// # Panics
 /// With `CI=true`.
 pub fn not_tested(what: &str) {
-    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    tell_not_tested(what, std::env::var_os("CI").is_some_and(|value| value == "true"));
+}
+
+fn tell_not_tested(what: &str, is_ci: bool) {
     assert!(!is_ci, "NOT TESTED, and CI=true: {what}");
     eprintln!("NOT TESTED: {what}");
 }
@@ -538,5 +548,16 @@ mod tests {
     fn a_stat_line_is_read_whatever_the_process_is_called() {
         let stat = parse_stat("42 (a b) c) S 7 42 42 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 99").unwrap();
         assert_eq!((stat.pid, stat.parent, stat.state, stat.cpu_ticks), (42, 7, 'S', 100));
+    }
+
+    #[test]
+    #[should_panic(expected = "NOT TESTED, and CI=true: this")]
+    fn what_cannot_be_tested_fails_on_ci() {
+        tell_not_tested("this", true);
+    }
+
+    #[test]
+    fn what_cannot_be_tested_elsewhere_is_told() {
+        tell_not_tested("this", false);
     }
 }

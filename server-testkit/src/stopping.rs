@@ -1,6 +1,6 @@
 //! How a server stops where it can get no further process or thread.
 
-use crate::{RunningServer, ServerBinary};
+use crate::ServerBinary;
 use echo_contract::conformance::{Launch, Process as _, Signal};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -19,7 +19,7 @@ pub fn a_stop_at_the_process_limit_resets_nobody(path: &str, arguments: &[&str])
     const PLENTY: u64 = 500;
     let binary = ServerBinary::new(path, arguments).with_max_processes(PLENTY);
     let mut server = binary.start(&Launch::default()).expect("there is room for a server");
-    let clients: Vec<_> = (0..CLIENTS).map(|_| connect(&server)).collect();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| server.served()).collect();
     server.limit_processes(1).expect("a limit can be lowered");
     thread::scope(|scope| {
         let streams: Vec<_> = clients
@@ -39,15 +39,6 @@ pub fn a_stop_at_the_process_limit_resets_nobody(path: &str, arguments: &[&str])
     let exit = server.wait(LIMIT).expect("the server can be waited for");
     let exit = exit.unwrap_or_else(|| panic!("{binary:?} did not end within {LIMIT:?}"));
     assert_eq!(exit.code, Some(0), "{binary:?}: {}", exit.stderr);
-}
-
-/// A client that has been echoed to, so it is accepted.
-fn connect(server: &RunningServer) -> TcpStream {
-    let mut client = TcpStream::connect(server.address()).expect("the server listens");
-    client.set_read_timeout(Some(LIMIT)).expect("a timeout above zero");
-    client.write_all(b"?").expect("an open connection");
-    client.read_exact(&mut [0]).expect("an echo");
-    client
 }
 
 /// Until the reader, which has seen the FIN, ends it.

@@ -3,7 +3,6 @@
 use echo_contract::conformance::{Exit, Launch, Process, Signal};
 use server_testkit::{RunningServer, ServerBinary};
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -80,7 +79,7 @@ fn the_descriptor_limit_is_raised_and_told() {
 fn a_client_that_is_owed_bytes_is_not_idle() {
     const MESSAGE: usize = 4 << 20;
     let server = start(&["--idle-timeout", "200ms"]);
-    let mut client = connect(&server);
+    let mut client = server.connect();
     let mut writer = client.try_clone().unwrap();
     // More than the kernel's buffers hold, so the server has to wait for the reader.
     let sender = std::thread::spawn(move || {
@@ -90,7 +89,7 @@ fn a_client_that_is_owed_bytes_is_not_idle() {
     });
     // Each of them is idle for the limit, one after the other, and all that time the first is owed and sends nothing more.
     for _ in 0..4 {
-        assert_eq!(connect(&server).read(&mut [0]).unwrap(), 0, "an idle client gets a FIN");
+        assert_eq!(server.connect().read(&mut [0]).unwrap(), 0, "an idle client gets a FIN");
     }
     let mut echo = vec![0; 4 * MESSAGE];
     client.read_exact(&mut echo).unwrap();
@@ -106,9 +105,8 @@ fn a_stop_without_descriptors_to_spare_resets_nobody() {
         ..Launch::default()
     };
     let mut server = binary().start(&launch).unwrap();
-    let mut clients: Vec<_> = (0..20).map(|_| connect(&server)).collect();
-    clients.iter_mut().for_each(ping);
-    let waiting: Vec<_> = (0..20).map(|_| connect(&server)).collect(); // they take the last descriptors
+    let mut clients: Vec<_> = (0..20).map(|_| server.served()).collect();
+    let waiting: Vec<_> = (0..20).map(|_| server.connect()).collect(); // they take the last descriptors
     server.await_condition("all descriptors are in use", |server| {
         server.descriptors().unwrap() >= 32 // more, if the test itself inherited one
     });
@@ -158,17 +156,4 @@ fn start(arguments: &[&str]) -> RunningServer {
 
 fn run(arguments: &[&str]) -> Exit {
     binary().run(arguments).unwrap()
-}
-
-fn connect(server: &RunningServer) -> TcpStream {
-    let client = TcpStream::connect(server.address()).unwrap();
-    client.set_read_timeout(Some(LIMIT)).unwrap();
-    client
-}
-
-fn ping(client: &mut TcpStream) {
-    client.write_all(&[1; 5]).unwrap();
-    let mut echo = [0; 5];
-    client.read_exact(&mut echo).unwrap();
-    assert_eq!(echo, [1; 5]);
 }

@@ -1,9 +1,7 @@
 //! What only a server made of threads can get wrong: threads that stay, threads that cannot be had.
 
 use echo_contract::conformance::Launch;
-use server_testkit::{RunningServer, ServerBinary, not_tested};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use server_testkit::{ServerBinary, not_tested, ping};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -12,7 +10,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 fn each_client_has_one_thread_that_ends_with_it() {
     let server = binary().start(&Launch::default()).unwrap();
     assert_eq!(server.threads().unwrap(), 1);
-    let clients: Vec<_> = (0..20).map(|_| try_served(&server).unwrap()).collect();
+    let clients: Vec<_> = (0..20).map(|_| server.served()).collect();
     assert_eq!(server.threads().unwrap(), 1 + clients.len());
     drop(clients);
     server.await_condition("one thread is left", |server| server.threads().unwrap() == 1);
@@ -23,7 +21,7 @@ fn a_client_that_gets_no_thread_gets_a_fin_and_the_server_lives() {
     let mut server = binary().with_max_processes(4).start(&Launch::default()).unwrap();
     let (mut kept, mut refused) = (Vec::new(), 0);
     for _ in 0..20 {
-        match try_served(&server) {
+        match server.try_served() {
             Some(client) => kept.push(client),
             None => refused += 1,
         }
@@ -36,7 +34,7 @@ fn a_client_that_gets_no_thread_gets_a_fin_and_the_server_lives() {
         not_tested("that a client is served again: this user's own processes fill the limit, root's do not");
     } else {
         drop(kept);
-        server.await_condition("a client is served again", |server| try_served(server).is_some());
+        server.await_condition("a client is served again", |server| server.try_served().is_some());
     }
     let exit = server.stop(LIMIT);
     assert_eq!(exit.code, Some(0));
@@ -46,22 +44,4 @@ fn a_client_that_gets_no_thread_gets_a_fin_and_the_server_lives() {
 
 fn binary() -> ServerBinary {
     ServerBinary::new(env!("CARGO_BIN_EXE_thread-server"), &[])
-}
-
-/// None when the server answers with a FIN; a reset fails the test.
-fn try_served(server: &RunningServer) -> Option<TcpStream> {
-    let mut client = TcpStream::connect(server.address()).unwrap();
-    client.set_read_timeout(Some(LIMIT)).unwrap();
-    ping(&mut client).then_some(client)
-}
-
-fn ping(client: &mut TcpStream) -> bool {
-    let mut echo = [0; 5];
-    client.write_all(b"hello").unwrap();
-    let count = client.read(&mut echo).unwrap();
-    if count > 0 {
-        client.read_exact(&mut echo[count..]).unwrap();
-        assert_eq!(&echo, b"hello");
-    }
-    count > 0
 }

@@ -11,8 +11,8 @@ use echo_contract::catalog::{TARGETS, Target};
 use libtest_mimic::{Arguments, Trial};
 use selection::Selection;
 use server_testkit::{
-    ServerBinary, a_stop_at_the_process_limit_resets_nobody, keeps_the_echo_contract,
-    of_two_that_start_at_once_on_one_port_one_serves, payloads_come_back_however_they_are_cut,
+    ServerBinary, a_stop_at_the_process_limit_resets_nobody, after_a_failure_the_first_signal_is_the_first,
+    keeps_the_echo_contract, of_two_that_start_at_once_on_one_port_one_serves, payloads_come_back_however_they_are_cut,
     where_no_thread_can_be_had_it_serves_or_says_so,
 };
 use std::process::ExitCode;
@@ -35,6 +35,7 @@ const TESTS: &[Test] = &[
     ("gives_payloads_back_however_they_are_cut", gives_payloads_back),
     ("has_the_threads_of_its_row", threads::are_those_of_the_row),
     ("stops_at_the_process_limit_without_a_reset", stops_without_a_reset),
+    ("drains_on_the_first_signal_after_a_failure", drains_after_a_failure),
     ("has_a_port_to_itself", has_a_port_to_itself),
     ("serves_or_says_so_where_no_thread_can_be_had", serves_or_says_so),
 ];
@@ -105,6 +106,12 @@ fn has_a_port_to_itself(server: &Server) {
 
 fn stops_without_a_reset(server: &Server) {
     a_stop_at_the_process_limit_resets_nobody(&server.path, server.target.arguments);
+}
+
+fn drains_after_a_failure(server: &Server) {
+    for workers in WORKERS {
+        after_a_failure_the_first_signal_is_the_first(&server.with_workers(workers));
+    }
 }
 
 fn serves_or_says_so(server: &Server) {

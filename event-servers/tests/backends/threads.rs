@@ -3,9 +3,7 @@
 use super::{Server, WORKERS};
 use echo_contract::conformance::{Launch, Process, Signal};
 use server_testkit::ServerBinary;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::io::Read;
 
 pub(crate) fn are_those_of_the_row(server: &Server) {
     let promised = server.target.threads.expect("the row says how many threads it has");
@@ -16,15 +14,7 @@ pub(crate) fn are_those_of_the_row(server: &Server) {
 /// With twenty clients, and again while a stop waits for them: a stop needs no further thread.
 fn while_serving(binary: &ServerBinary) -> usize {
     let server = binary.start(&Launch::default()).unwrap();
-    let clients: Vec<_> = (0..20)
-        .map(|_| {
-            let mut client = TcpStream::connect(server.address()).unwrap();
-            client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-            client.write_all(b"hello").unwrap();
-            client.read_exact(&mut [0; 5]).unwrap();
-            client
-        })
-        .collect();
+    let clients: Vec<_> = (0..20).map(|_| server.served()).collect();
     assert!(server.children().unwrap().is_empty());
     let threads = server.threads().unwrap();
     server.signal(Signal::Terminate).unwrap();

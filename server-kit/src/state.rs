@@ -4,9 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
-static STOPPING: AtomicBool = AtomicBool::new(false);
-/// On the monotonic clock; 0 until a stop begins, and never 0 when `STOPPING` is true.
-static STOP_DEADLINE_NS: AtomicU64 = AtomicU64::new(0);
+static STOP: Stop = Stop::new();
 static DRAIN_TIMEOUT_NS: AtomicU64 = AtomicU64::new(0);
 static IS_READY: AtomicBool = AtomicBool::new(false);
 static IS_FORKED_CHILD: AtomicBool = AtomicBool::new(false);
@@ -25,24 +23,51 @@ pub(crate) fn drain_timeout_ns() -> u64 {
 /// Whether a stop has begun. One relaxed load: it is asked before every read.
 #[inline]
 pub(crate) fn is_stopping() -> bool {
-    STOPPING.load(Relaxed)
+    STOP.has_begun()
 }
 
 /// Begins a stop whose drain timeout starts now; false when it had begun before.
 pub(crate) fn set_stopping() -> bool {
-    let deadline_ns = monotonic_ns().saturating_add(drain_timeout_ns()).max(1);
-    let is_first = STOP_DEADLINE_NS
-        .compare_exchange(0, deadline_ns, SeqCst, SeqCst)
-        .is_ok();
-    // The deadline first: whoever sees the stop sees its deadline too.
-    STOPPING.store(true, SeqCst);
-    is_first
+    STOP.begin(monotonic_ns().saturating_add(drain_timeout_ns()).max(1))
 }
 
 /// Whether a stop has begun and its drain timeout is over.
 pub(crate) fn is_drain_over(now_ns: u64) -> bool {
-    // In the opposite order of `set_stopping`.
-    STOPPING.load(SeqCst) && now_ns >= STOP_DEADLINE_NS.load(SeqCst)
+    STOP.is_over(now_ns)
+}
+
+/// A stop and its deadline, which handlers and threads ask for while others begin it.
+struct Stop {
+    has_begun: AtomicBool,
+    /// On the monotonic clock; 0 until the stop begins, and never 0 when `has_begun` is true.
+    deadline_ns: AtomicU64,
+}
+
+impl Stop {
+    const fn new() -> Self {
+        Self {
+            has_begun: AtomicBool::new(false),
+            deadline_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Only the first deadline counts; false when there was one.
+    fn begin(&self, deadline_ns: u64) -> bool {
+        let first = self.deadline_ns.compare_exchange(0, deadline_ns, SeqCst, SeqCst);
+        // The deadline first: whoever sees the stop sees its deadline too.
+        self.has_begun.store(true, SeqCst);
+        first.is_ok()
+    }
+
+    #[inline]
+    fn has_begun(&self) -> bool {
+        self.has_begun.load(Relaxed)
+    }
+
+    fn is_over(&self, now_ns: u64) -> bool {
+        // In the opposite order of `begin`.
+        self.has_begun.load(SeqCst) && now_ns >= self.deadline_ns.load(SeqCst)
+    }
 }
 
 /// Whether READY was printed.
@@ -100,4 +125,41 @@ pub(crate) fn monotonic_ns() -> u64 {
 
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_stop_that_is_seen_is_seen_with_its_deadline() {
+        // Read in the other order, one in 400 of these is over before it begins.
+        let stops: Vec<Stop> = (0..200_000).map(|_| Stop::new()).collect();
+        thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let seen_over = |stop: &Stop| {
+                    let mut over = false;
+                    while !stop.has_begun() {
+                        over |= stop.is_over(1);
+                    }
+                    over
+                };
+                stops.iter().filter(|stop| seen_over(stop)).count()
+            });
+            for stop in &stops {
+                assert!(stop.begin(u64::MAX));
+            }
+            assert_eq!(watcher.join().unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn the_first_deadline_counts() {
+        let stop = Stop::new();
+        assert!(!stop.is_over(u64::MAX), "no stop, no end");
+        assert!(stop.begin(5));
+        assert!(!stop.begin(9));
+        assert!(!stop.is_over(4) && stop.is_over(5));
+    }
 }

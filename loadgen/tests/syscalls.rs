@@ -3,48 +3,43 @@
 use loadgen::record::{Measurement, Origin};
 use loadgen::sampler::syscalls;
 use loadgen::subject::{self, Request};
+use server_testkit::not_tested;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-/// Mounts tracefs in a mount namespace of its own, so that the machine stays as it is.
-const WITH_TRACEFS: &str = "mount -t tracefs tracefs /sys/kernel/tracing && exec \"$0\" \"$@\"";
-
-/// loadgen where system calls can be counted: here, else with tracefs mounted for it alone; none where neither is
-/// permitted.
+/// loadgen where system calls can be counted; none where they cannot.
 fn counting(line: &str) -> Option<Output> {
-    let mut plain = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-    plain.args(line.split_whitespace());
-    if syscalls::available().is_ok() {
-        return Some(plain.output().unwrap());
-    }
-    let in_namespace = |program: &Command| {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", WITH_TRACEFS]);
-        command.arg(program.get_program()).args(program.get_args()).output()
-    };
-    let possible = in_namespace(&Command::new("true")).is_ok_and(|output| output.status.success());
-    possible.then(|| in_namespace(&plain).unwrap())
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.args(line.split_whitespace());
+    syscalls::available().ok().map(|()| command.output().unwrap())
+}
+
+fn cannot_count() {
+    not_tested(&format!("system calls per message: {:?}", syscalls::available()));
 }
 
 fn record_of(output: &Output) -> Measurement {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-const HOW: &str = "-w 100ms -d 500ms --count-syscalls --output-format json --quiet";
+/// A job, since at both of its ends the server is at rest: what was counted and what was answered are the same messages. At the
+/// ends of a timed phase they are not, by as much as loadgen's conductor is late in reading the counter.
+const HOW: &str = "--count-syscalls --output-format json --quiet";
 
 #[test]
 fn each_idiom_makes_its_number_of_system_calls() {
-    // Read and write; a readiness call before each. With many clients one readiness call may serve several.
-    for (target, clients, least, most) in [
-        ("thread", 1, 1.9, 2.1),
-        ("thread", 32, 1.9, 2.1),
-        ("fork", 32, 1.9, 2.1),
-        ("event-epoll", 1, 2.85, 3.15),
-        ("event-epoll", 32, 1.9, 3.15),
-        ("event-tokio", 1, 2.85, 3.15),
+    // Read and write; a readiness call before each. With many clients one readiness call may serve several. What a connection
+    // costs beside its messages is at most 60 calls.
+    for (target, clients, messages, least, most) in [
+        ("thread", 1, 20_000, 2.0, 2.01),
+        ("thread", 32, 2_000, 2.0, 2.05),
+        ("fork", 32, 2_000, 2.0, 2.05),
+        ("event-epoll", 1, 20_000, 3.0, 3.01),
+        ("event-epoll", 32, 2_000, 2.0, 3.05),
+        ("event-tokio", 1, 20_000, 3.0, 3.01),
     ] {
-        let Some(output) = counting(&format!("-T {target} -c {clients} --start always {HOW}")) else {
-            eprintln!("not checked: neither tracefs nor a mount namespace with it is permitted here");
+        let Some(output) = counting(&format!("-T {target} -c {clients} -m {messages} --start always {HOW}")) else {
+            cannot_count();
             let trial = target_without_tracing(target);
             assert_eq!(trial.server_cost.syscalls_per_message, None);
             assert!(trial.server_cost.syscalls_method.starts_with("not counted: "));
@@ -63,7 +58,7 @@ fn each_idiom_makes_its_number_of_system_calls() {
 
 fn target_without_tracing(target: &str) -> Measurement {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
-    command.args(["-T", target, "-c", "1", "--start", "always"]);
+    command.args(["-T", target, "-c", "1", "-m", "100", "--start", "always"]);
     record_of(&command.args(HOW.split_whitespace()).output().unwrap())
 }
 
@@ -74,16 +69,16 @@ fn a_server_that_runs_already_is_counted_thread_by_thread() {
         ..Request::start("thread")
     })
     .unwrap();
-    if let Some(output) = counting(&format!("-T {} -c 4 {HOW}", server.address())) {
+    if let Some(output) = counting(&format!("-T {} -c 4 -m 10000 {HOW}", server.address())) {
         let trial = record_of(&output);
         assert_eq!(trial.target.origin, Origin::Attached);
         let calls = trial.server_cost.syscalls_per_message;
         assert!(
-            calls.is_some_and(|calls| (1.99..2.05).contains(&calls)),
+            calls.is_some_and(|calls| (2.0..2.05).contains(&calls)),
             "{calls:?} {output:?}"
         );
     } else {
-        eprintln!("not checked: neither tracefs nor a mount namespace with it is permitted here");
+        cannot_count();
     }
     let _ = server.stop();
 }

@@ -11,7 +11,6 @@ mod starting;
 mod stopping;
 pub mod strategies;
 mod surroundings;
-mod tracefs;
 
 use echo_contract::conformance::{Exit, Launch, Launcher, Process, Signal, Surroundings};
 use echo_contract::ready::Ready;
@@ -39,7 +38,6 @@ pub use failing::after_a_failure_the_first_signal_is_the_first;
 pub use splits::payloads_come_back_however_they_are_cut;
 pub use starting::{of_two_that_start_at_once_on_one_port_one_serves, where_no_thread_can_be_had_it_serves_or_says_so};
 pub use stopping::a_stop_at_the_process_limit_resets_nobody;
-pub use tracefs::with_tracefs;
 
 /// Far more than a server needs, on a machine that does much else.
 const START_LIMIT: Duration = Duration::from_secs(30);

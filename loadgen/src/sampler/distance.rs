@@ -193,6 +193,7 @@ fn number(path: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use nix::sched::sched_getaffinity;
+    use server_testkit::not_tested;
 
     #[test]
     fn two_cpus_of_this_machine_are_apart_by_more_than_nothing_and_less_than_a_switch_of_threads() {
@@ -202,7 +203,7 @@ mod tests {
             .collect();
         let [one, other, ..] = cpus[..] else {
             assert!(measure(&cpus, &cpus).distance_ns.is_err(), "one CPU has no distance");
-            return;
+            return not_tested("the distance of two CPUs: this process may use one only");
         };
         // Where others compile, a measurement may not come to its end.
         let found = (0..20).find_map(|_| measure(&[one], &[other]).distance_ns.ok());

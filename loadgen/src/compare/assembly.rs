@@ -341,18 +341,7 @@ fn windows(recorded: &Recorded, readings: &Readings, is_job: bool) -> Vec<Window
             server_cpu_ns: passed.and_then(|window| window.1),
         }
     };
-    let is_empty = |place: usize| counts[place].sent + counts[place].ok + counts[place].errors == 0;
-    let passed = readings.windows.len();
-    let mut windows: Vec<Window> = (0..counts.len())
-        .take_while(|&place| place < passed || !is_empty(place))
-        .map(window)
-        .collect();
-    // What ended after the measured phase stands in the open-ended window, wherever the run was stopped.
-    let last = counts.len() - 1;
-    if last >= windows.len() && !is_empty(last) {
-        windows.push(window(last));
-    }
-    windows
+    series.told(readings.windows.len()).map(window).collect()
 }
 
 fn repetitions(recorded: &Recorded, readings: &Readings) -> Vec<Repetition> {

@@ -88,6 +88,19 @@ impl WindowSeries {
         }
     }
 
+    /// The windows to tell of: of the phase as many as `passed`, and further up to the last in which something happened, since
+    /// whoever watched may have stood still; then the open-ended one, if something happened after the phase.
+    pub fn told(&self, passed: usize) -> impl Iterator<Item = usize> + use<> {
+        let last = self.windows.len() - 1;
+        let is_used = |window: &WindowCount| window.sent + window.ok + window.errors > 0;
+        let used = self.windows[..last]
+            .iter()
+            .rposition(is_used)
+            .map_or(0, |place| place + 1);
+        let after = is_used(&self.windows[last]).then_some(last);
+        (0..used.max(passed.min(last))).chain(after)
+    }
+
     /// All windows; the last one is open-ended.
     #[must_use]
     pub fn windows(&self) -> &[WindowCount] {
@@ -172,5 +185,25 @@ mod tests {
         assert_eq!(series.response_percentile(0, 9_900), None);
         series.ok(0, 5_000);
         assert_eq!(series.response_percentile(0, 9_900), Some(5_000));
+    }
+
+    #[test]
+    fn a_window_in_which_nothing_happened_hides_none_after_it() {
+        let mut series = WindowSeries::new(100, 6);
+        series.end_at(450);
+        assert_eq!(series.told(2).collect::<Vec<_>>(), [0, 1], "passed, though empty");
+        series.ok(50, 1);
+        series.ok(350, 1);
+        assert_eq!(
+            series.told(1).collect::<Vec<_>>(),
+            [0, 1, 2, 3],
+            "the watcher stood still from 100 on"
+        );
+        series.ok(450, 1);
+        assert_eq!(
+            series.told(5).collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 6],
+            "the last one ended after the phase"
+        );
     }
 }

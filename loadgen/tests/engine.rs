@@ -4,6 +4,8 @@ mod support;
 
 use loadgen::engine::{self, Directive, Moment, Observer, Phase, Progress, Recorded};
 use loadgen::record::{Incomplete, Plan, Workload};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use std::time::{Duration, Instant};
 use support::{Fault, Misdeed, Watch, closed_loop, echo_server, job, plan};
 
@@ -423,5 +425,36 @@ fn a_common_start_that_has_passed_ends_the_run_before_anything_is_measured() {
             (recorded.measured_from, recorded.recorder.outcomes.counts.planned),
             (None, 0)
         );
+    }
+}
+
+#[test]
+fn the_callers_thread_may_run_afterwards_where_it_could_before() {
+    let usable = || {
+        let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        (0..CpuSet::count())
+            .filter(|cpu| set.is_set(*cpu).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let before = usable();
+    let mut plan = plan(job(4, 5));
+    plan.placement.loadgen_cpus = vec![before[0]];
+    let mut pinned = None;
+    let mut observer = Asks(|| pinned = Some(usable()));
+    engine::run(&plan, echo_server(good), &mut observer).unwrap();
+    assert_eq!(pinned, Some(vec![before[0]]), "the conductor, while it leads");
+    assert_eq!(usable(), before);
+}
+
+/// Does something at each moment of a run.
+struct Asks<F: FnMut()>(F);
+
+impl<F: FnMut()> Observer for Asks<F> {
+    fn moment(&mut self, _: Moment<'_>) {
+        (self.0)();
+    }
+
+    fn look(&mut self, _: Progress) -> Directive {
+        Directive::Continue
     }
 }

@@ -1,6 +1,6 @@
 //! Leads the workers through the phases: gives commands, waits, looks at their gauges, and tells the observer.
 
-use super::clock::now_ns;
+use super::clock::{BothClocks, now_ns};
 use super::control::{Command, Control, Sums};
 use super::event_loop::Milestone;
 use super::live::Live;
@@ -149,7 +149,7 @@ impl<'a> Conductor<'a> {
             self.give(Command::RunUntil);
             self.sleep_until(from_ns, start_ns, Phase::WarmUp)?;
             if self.stopped.is_none() {
-                conducted.measured_from = Some(wall_clock_at(from_ns));
+                conducted.measured_from = Some(BothClocks::read().wall_at(from_ns));
                 conducted.phase = Some(self.measured(from_ns, to_ns)?);
             }
             self.finish()?;
@@ -181,18 +181,24 @@ impl<'a> Conductor<'a> {
             return Ok(now);
         };
         let begin = at - Duration::from_nanos(before_ns);
-        match begin.duration_since(SystemTime::now()) {
-            Ok(ahead) => {
-                let start_ns = now + as_ns(ahead);
-                self.sleep_until(start_ns, now, Phase::WaitForStart)?;
-                Ok(start_ns)
-            }
+        let start_ns = || {
+            let clocks = BothClocks::read();
+            let ahead = begin.duration_since(clocks.wall);
+            ahead.map(|ahead| clocks.now_ns + as_ns(ahead))
+        };
+        let first = match start_ns() {
+            Ok(start_ns) => start_ns,
             Err(late) => {
                 let why = Incomplete::start_missed(late.duration().as_secs_f64());
                 self.stopped = Some(Directive::Stop(why));
-                Ok(now)
+                return Ok(now);
             }
-        }
+        };
+        // The wall clock may be adjusted meanwhile, so it is asked again shortly before.
+        self.sleep_until(first.saturating_sub(as_ns(WINDOW)).max(now), now, Phase::WaitForStart)?;
+        let start_ns = start_ns().unwrap_or(first);
+        self.sleep_until(start_ns, now, Phase::WaitForStart)?;
+        Ok(start_ns)
     }
 
     /// Waits for the connections; goes on with those there are when none has come for `--connect-timeout`.
@@ -221,7 +227,7 @@ impl<'a> Conductor<'a> {
         self.wait_for_start(0)?;
         let mut measured = Duration::ZERO;
         while self.stopped.is_none() {
-            conducted.measured_from = conducted.measured_from.or_else(|| Some(wall_clock_at(now_ns())));
+            conducted.measured_from = conducted.measured_from.or_else(|| Some(SystemTime::now()));
             let run = self.job_run()?;
             measured += run.duration;
             conducted.job_runs.push(run);
@@ -405,16 +411,6 @@ impl<'a> Conductor<'a> {
         let last_s = self.silence.last_echo_ns().map(|at_ns| ns_to_s(at_ns - self.begun_ns));
         let why = Incomplete::fell_silent(self.silence.waited().as_secs_f64(), last_s);
         self.stopped = Some(Directive::Abort(why));
-    }
-}
-
-/// Wall-clock time of a moment of the engine's clock.
-fn wall_clock_at(moment_ns: u64) -> SystemTime {
-    let (now, wall) = (now_ns(), SystemTime::now());
-    if moment_ns >= now {
-        wall + Duration::from_nanos(moment_ns - now)
-    } else {
-        wall - Duration::from_nanos(now - moment_ns)
     }
 }
 

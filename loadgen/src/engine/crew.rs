@@ -5,7 +5,7 @@ use super::conductor::{Conducted, Conductor, MeasuredPhase};
 use super::control::{Command, Control};
 use super::event_loop::Setup;
 use super::socket::SocketMaker;
-use super::worker::{self, Ended, Report};
+use super::worker::{self, Ended, Pinned, Report};
 use super::{Observer, Recorded, WINDOW, as_ns};
 use crate::failure::Failure;
 use crate::record::Plan;
@@ -45,10 +45,9 @@ pub(super) fn run(
     traced: usize,
 ) -> Result<Recorded, Failure> {
     let cpus = &plan.placement.loadgen_cpus;
-    if !cpus.is_empty() {
-        // The conductor too: its looks must not cost the server.
-        worker::pin(cpus).map_err(|error| Failure::fault(format!("pinning to CPUs {cpus:?}: {error}")))?;
-    }
+    // The conductor too: its looks must not cost the server.
+    let pinned = (!cpus.is_empty()).then(|| Pinned::to(cpus)).transpose();
+    let _pinned = pinned.map_err(|error| Failure::fault(format!("pinning to CPUs {cpus:?}: {error}")))?;
     let threads = plan.threads.min(plan.workload.clients).max(1);
     let control = Control::new(threads as usize).map_err(|error| Failure::fault(format!("eventfd: {error}")))?;
     let crew = Crew {

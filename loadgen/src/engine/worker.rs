@@ -3,7 +3,7 @@
 use super::control::{Command, Control};
 use super::event_loop::{EventLoop, Milestone, Setup};
 use crate::recorder::Recorder;
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl::set_timerslack;
 use nix::unistd::{Pid, gettid};
 use std::io;
@@ -60,6 +60,29 @@ pub(super) fn run(
     ended
         .map_err(|error| tell(Report::Failed(format!("worker {worker}: {error}"))))
         .ok()
+}
+
+/// Keeps the calling thread on some CPUs until dropped: the conductor's thread is the caller's, who goes on to other things.
+pub(super) struct Pinned {
+    /// None where the kernel has more CPUs than a set holds.
+    before: Option<CpuSet>,
+}
+
+impl Pinned {
+    pub(super) fn to(cpus: &[usize]) -> io::Result<Self> {
+        let before = sched_getaffinity(Pid::from_raw(0)).ok();
+        pin(cpus)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // A CPU that has gone offline meanwhile is the machine's doing.
+            let _ = sched_setaffinity(Pid::from_raw(0), before);
+        }
+    }
 }
 
 /// Keeps the calling thread on these CPUs.

@@ -160,7 +160,7 @@ impl Fit {
     /// Two targets, judged as one pair of a table of `family` targets; none where one of them has no level.
     #[must_use]
     pub fn compare(&self, left: usize, right: usize, family: usize) -> Option<Comparison> {
-        let (error, freedom) = self.error_of_difference(left, right);
+        let (error, freedom) = self.error_of_difference(left, right)?;
         let critical = critical(family, freedom)?;
         let judged = self.judge(left, right, critical)?;
         let in_errors = judged.ratio.ln().abs() / error;
@@ -182,7 +182,7 @@ impl Fit {
     fn judge(&self, left: usize, right: usize, critical: f64) -> Option<Comparison> {
         let (of_left, of_right) = (self.levels[left]?, self.levels[right]?);
         let difference = (of_left.figure / of_right.figure).ln();
-        let (error, freedom) = self.error_of_difference(left, right);
+        let (error, freedom) = self.error_of_difference(left, right)?;
         let half = critical * error;
         let enough = of_left.rounds.min(of_right.rounds) >= ROUNDS_FOR_A_CLAIM;
         Some(Comparison {
@@ -201,7 +201,7 @@ impl Fit {
     #[must_use]
     pub fn rounds_to_show(&self, left: usize, right: usize, family: usize, ratio: f64) -> Option<usize> {
         const MOST: usize = 10_000;
-        let (error, freedom) = self.error_of_difference(left, right);
+        let (error, freedom) = self.error_of_difference(left, right)?;
         let rounds = self.levels[left]?.rounds.min(self.levels[right]?.rounds);
         let shows = |more: usize| -> Option<bool> {
             let factor = len_f64(more) / len_f64(rounds);
@@ -234,8 +234,9 @@ impl Fit {
     }
 
     /// Standard error of the difference of two logs, and its Welch-Satterthwaite degrees of freedom. Where cells are missing,
-    /// the noise of the other targets is in it too, through the rounds.
-    fn error_of_difference(&self, left: usize, right: usize) -> (f64, f64) {
+    /// the noise of the other targets is in it too, through the rounds. None where one of them has no level.
+    fn error_of_difference(&self, left: usize, right: usize) -> Option<(f64, f64)> {
+        self.levels[left].and(self.levels[right])?;
         let mut of_target = vec![0.0; self.levels.len()];
         for (place, (target, _, _)) in self.residuals.iter().enumerate() {
             let weight = self.weights[left][place] - self.weights[right][place];
@@ -254,7 +255,7 @@ impl Fit {
             f64::INFINITY
         };
         // Fewer than one degree has no distribution here; an exact match (no noise at all) needs none.
-        (variance.sqrt(), freedom.clamp(1.0, 1e6))
+        Some((variance.sqrt(), freedom.clamp(1.0, 1e6)))
     }
 }
 
@@ -404,6 +405,14 @@ mod tests {
 
     fn close(left: f64, right: f64) -> bool {
         (left - right).abs() < 1e-3
+    }
+
+    #[test]
+    fn a_target_that_was_never_measured_is_compared_with_nobody() {
+        let fit = Fit::of(3, &cells(&[&[1.1, 2.2, 0.3], &[1.0, 2.0, 0.0], &[]]));
+        assert!(fit.compare(0, 1, 3).is_some());
+        assert!(fit.compare(0, 2, 3).is_none() && fit.compare(2, 1, 3).is_none());
+        assert_eq!(fit.rounds_to_show(2, 0, 3, 1.05), None);
     }
 
     #[test]
@@ -578,13 +587,13 @@ mod tests {
                 let fit = Fit::of(8, &cells);
                 alarms += u32::from(any_interval_excludes_1(&fit));
                 // A difference of the size that such tables say they would have shown: from the true deviations.
-                let (_, freedom) = fit.error_of_difference(2, 3);
+                let (_, freedom) = fit.error_of_difference(2, 3).unwrap();
                 let error = ((deviations[2].powi(2) + deviations[3].powi(2)) / f64::from(rounds)).sqrt();
                 let shift = reach(critical(8, freedom).unwrap(), freedom, error).unwrap().exp();
                 let of_left = cells.iter_mut().filter(|cell| cell.target == 2);
                 of_left.for_each(|cell| cell.figure *= shift);
                 let shifted = Fit::of(8, &cells);
-                let (_, freedom) = shifted.error_of_difference(2, 3);
+                let (_, freedom) = shifted.error_of_difference(2, 3).unwrap();
                 seen += u32::from(shifted.judge(2, 3, critical(8, freedom).unwrap()).unwrap().claimed);
             }
             let share = |of: u32| f64::from(of) / f64::from(tables);
@@ -613,7 +622,7 @@ mod tests {
     fn any_interval_excludes_1(fit: &Fit) -> bool {
         let mut pairs = (0..8).flat_map(|left| (left + 1..8).map(move |right| (left, right)));
         pairs.any(|(left, right)| {
-            let (_, freedom) = fit.error_of_difference(left, right);
+            let (_, freedom) = fit.error_of_difference(left, right).unwrap();
             fit.judge(left, right, critical(8, freedom).unwrap())
                 .is_some_and(|found| found.low > 1.0 || found.high < 1.0)
         })

@@ -3,6 +3,7 @@
 mod command;
 mod golden;
 mod merge;
+mod old_records;
 mod publish;
 mod schema;
 mod store;

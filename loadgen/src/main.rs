@@ -61,9 +61,7 @@ fn run(cli: Cli, words: &[OsString]) -> Result<Option<Exit>, Failure> {
         Some(Verb::TryPrivateNetwork) => {
             return cmd::output::print(&format!("{}\n", subject::try_private()?)).map(|()| None);
         }
-        Some(Verb::LaunchServer { arguments }) => {
-            return Err(subject::launch_server(arguments.into_iter().map(Into::into)));
-        }
+        Some(Verb::LaunchServer(launch)) => return Err(subject::launch_server(&launch)),
         _ => interrupt::listen(signals::is_ignored(SIGHUP))
             .map_err(|error| Failure::fault(format!("handling signals: {error}")))?,
     }

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
-/// The verb, for `main` and [`command`].
-pub const VERB: &str = "launch-server";
+/// The verb, as `cmd::arguments` names it.
+const VERB: &str = "launch-server";
 
 /// The command that becomes `binary`. `launcher` is loadgen's executable. With `holds` it waits before that until its
 /// stdin ends, so that it can be observed from the server's first instruction on.
@@ -35,17 +35,36 @@ pub(super) fn command<'a>(
         command.arg("--nofile").arg(nofile.to_string());
     }
     if holds {
-        command.arg("--hold").arg("stdin");
+        command.arg("--hold");
     }
     command.arg("--").arg(binary).args(arguments);
     command
 }
 
-/// Becomes the server; `arguments` are those after the verb. Returns only when that fails.
-pub fn launch_server(arguments: impl IntoIterator<Item = OsString>) -> Failure {
-    let launch = match Launch::parse(arguments) {
-        Ok(launch) => launch,
-        Err(reason) => return Failure::usage(format!("{VERB}: {reason}")),
+/// What the verb is given by [`command`].
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct LaunchArgs {
+    /// Directory of a cgroup to join
+    #[arg(long = "cgroup")]
+    cgroups: Vec<PathBuf>,
+    /// Process that must still be there
+    #[arg(long)]
+    parent: Option<i32>,
+    /// Descriptor limit
+    #[arg(long)]
+    nofile: Option<u64>,
+    /// Wait for the end of stdin
+    #[arg(long)]
+    hold: bool,
+    /// The server and its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// Becomes the server. Returns only when that fails.
+pub fn launch_server(launch: &LaunchArgs) -> Failure {
+    let Some((binary, arguments)) = launch.command.split_first() else {
+        return Failure::usage(format!("{VERB}: which server?"));
     };
     for directory in &launch.cgroups {
         // Not permitted is no failure: loadgen looks who has joined and measures in another way.
@@ -64,59 +83,27 @@ pub fn launch_server(arguments: impl IntoIterator<Item = OsString>) -> Failure {
     {
         return Failure::usage(format!("{VERB}: the descriptor limit {nofile} cannot be set: {error}"));
     }
-    if launch.holds {
+    if launch.hold {
         // Read to its end; what it says is of no interest.
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
     }
-    let error = Command::new(&launch.binary)
-        .args(&launch.arguments)
-        .stdin(Stdio::null())
-        .exec();
-    Failure::unreachable(format!("{} cannot be run: {error}", launch.binary.display()))
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Launch {
-    cgroups: Vec<PathBuf>,
-    parent: Option<i32>,
-    nofile: Option<u64>,
-    holds: bool,
-    binary: PathBuf,
-    arguments: Vec<OsString>,
-}
-
-impl Launch {
-    fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
-        let mut arguments = arguments.into_iter();
-        let mut launch = Self::default();
-        while let Some(flag) = arguments.next() {
-            if flag == "--" {
-                launch.binary = arguments.next().ok_or("which server?")?.into();
-                launch.arguments = arguments.collect();
-                return Ok(launch);
-            }
-            let value = arguments
-                .next()
-                .ok_or_else(|| format!("{} needs a value", flag.display()))?;
-            let number = || value.to_str().ok_or("not a number");
-            match flag.to_str() {
-                Some("--cgroup") => launch.cgroups.push(value.into()),
-                Some("--hold") => launch.holds = true,
-                Some("--parent") => launch.parent = Some(number()?.parse().map_err(|_| "--parent needs a number")?),
-                Some("--nofile") => launch.nofile = Some(number()?.parse().map_err(|_| "--nofile needs a number")?),
-                _ => return Err(format!("unknown flag {}", flag.display())),
-            }
-        }
-        Err("which server? (it is started by loadgen itself)".into())
-    }
+    let error = Command::new(binary).args(arguments).stdin(Stdio::null()).exec();
+    Failure::unreachable(format!("{} cannot be run: {error}", binary.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser as _;
 
-    fn parse(words: &[&str]) -> Result<Launch, String> {
-        Launch::parse(words.iter().map(OsString::from))
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        launch: LaunchArgs,
+    }
+
+    fn parse(words: impl IntoIterator<Item = OsString>) -> Result<LaunchArgs, clap::Error> {
+        Typed::try_parse_from([VERB.into()].into_iter().chain(words)).map(|typed| typed.launch)
     }
 
     #[test]
@@ -133,19 +120,22 @@ mod tests {
         );
         let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
         assert_eq!(words[0], VERB);
-        let launch = Launch::parse(words.into_iter().skip(1)).unwrap();
-        assert_eq!(launch.cgroups, ["/a", "/b"].map(PathBuf::from));
-        assert_eq!((launch.nofile, launch.binary), (Some(256), "/x".into()));
-        assert!(launch.holds);
-        assert_eq!(launch.parent, i32::try_from(std::process::id()).ok());
-        assert_eq!(launch.arguments, ["--port", "0"]);
+        let expected = LaunchArgs {
+            cgroups: ["/a", "/b"].map(PathBuf::from).into(),
+            parent: i32::try_from(std::process::id()).ok(),
+            nofile: Some(256),
+            hold: true,
+            command: ["/x", "--port", "0"].map(OsString::from).into(),
+        };
+        assert_eq!(parse(words.into_iter().skip(1)).unwrap(), expected);
     }
 
     #[test]
     fn nonsense_is_refused() {
-        assert!(parse(&[]).is_err());
-        assert!(parse(&["--"]).is_err());
-        assert!(parse(&["--nofile", "many", "--", "x"]).is_err());
-        assert!(parse(&["--colour", "blue", "--", "x"]).is_err());
+        let is_refused = |words: &[&str]| parse(words.iter().map(OsString::from)).is_err();
+        assert!(is_refused(&[]));
+        assert!(is_refused(&["--"]));
+        assert!(is_refused(&["--nofile", "many", "--", "x"]));
+        assert!(is_refused(&["--colour", "blue", "--", "x"]));
     }
 }

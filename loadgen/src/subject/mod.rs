@@ -21,7 +21,7 @@ mod verify;
 pub use build::server_directory;
 pub use fingerprint::sha256_of;
 pub use holder::{is_held, running};
-pub use launch::{VERB as LAUNCH_VERB, launch_server};
+pub use launch::{LaunchArgs, launch_server};
 pub use leftovers::{end_servers, remove_leftovers};
 pub use network::{TRY_VERB, prepare_private, try_private};
 pub use obtain::{Request, obtain};

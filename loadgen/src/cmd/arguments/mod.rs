@@ -11,6 +11,7 @@ use crate::cmd::publish::PublishArgs;
 use crate::cmd::report::ReportArgs;
 use crate::cmd::sweep::SweepArgs;
 use crate::record::{NetworkChoice, Start, Waiting};
+use crate::subject::LaunchArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -80,10 +81,7 @@ pub enum Verb {
     TryPrivateNetwork,
     /// Start a server in its own cgroup; used by loadgen itself
     #[command(hide = true, disable_help_flag = true)]
-    LaunchServer {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
+    LaunchServer(LaunchArgs),
 }
 
 /// One measurement.

@@ -8,9 +8,10 @@ pub mod signals;
 pub use machine::{Core, machine, physical_cores, usable_cpus};
 
 use crate::record::{Environment, NetworkKind};
-use crate::sampler::{cgroup, process};
+use crate::sampler::cgroup;
 use machine::{cpu_list, online_cpus};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use procfs::{Current, Meminfo};
 use settings::settings;
 use std::fs;
 use std::path::Path;
@@ -29,9 +30,7 @@ pub fn capture() -> Environment {
         cpus_usable: count(usable_cpus()),
         cpus_online: count(online_cpus()),
         smt_active: smt_active(),
-        memory_total_bytes: fs::read_to_string("/proc/meminfo")
-            .ok()
-            .and_then(|text| process::kib_field(&text, "MemTotal")),
+        memory_total_bytes: Meminfo::current().ok().map(|memory| memory.mem_total),
         governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         clocksource: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
         hypervisor: hypervisor(&cpuinfo),

@@ -75,13 +75,14 @@ impl KernelThreads {
     /// CPU time of all of them since boot, in nanoseconds. About 10 us a thread.
     #[must_use]
     pub fn cpu_ns(&self) -> u64 {
-        let of = |pid: &u32| process::schedstat(&format!("/proc/{pid}/schedstat")).map_or(0, |times| times.cpu_ns);
+        let of = |pid: &u32| process::schedstat(format!("/proc/{pid}/schedstat")).map_or(0, |times| times.cpu_ns);
         self.0.iter().map(of).sum()
     }
 }
 
 /// Busy time of each CPU from the text of `/proc/stat`; a CPU that is offline has 0. Time stolen by the hypervisor is
-/// busy too: whoever has it, it is neither server nor loadgen.
+/// busy too: whoever has it, it is neither server nor loadgen. (procfs' `KernelStats` drops the numbers of the CPUs, so that
+/// after one that is offline all others would be taken for their neighbours.)
 fn parse_stat(text: &str, ticks_per_second: u64) -> Vec<u64> {
     let tick_ns = 1_000_000_000 / ticks_per_second;
     let mut cpus = Vec::new();
@@ -105,9 +106,10 @@ fn parse_stat(text: &str, ticks_per_second: u64) -> Vec<u64> {
     cpus
 }
 
+/// The line `some` alone: kernels before 5.13 have no other for CPUs, without which procfs' `CpuPressure` is none.
 fn parse_pressure(text: &str) -> Option<u64> {
     let some = text.lines().find(|line| line.starts_with("some "))?;
-    some.split_once("total=")?.1.trim().parse().ok()
+    Some(procfs::parse_pressure_record(some).ok()?.total)
 }
 
 #[cfg(test)]

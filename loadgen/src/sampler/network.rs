@@ -94,7 +94,8 @@ pub fn parse(netstat: &str, snmp: &str) -> Option<Network> {
     })
 }
 
-/// A counter of a file that has a line of names and a line of values for each protocol.
+/// A counter of a file that has a line of names and a line of values for each protocol. (procfs knows no netstat, and of snmp
+/// only a whole that fails when one counter is missing.)
 fn counter(text: &str, protocol: &str, name: &str) -> Option<u64> {
     let mut lines = text
         .lines()

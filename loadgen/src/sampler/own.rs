@@ -20,8 +20,7 @@ pub fn threads() -> Vec<ThreadTimes> {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     tasks
         .filter_map(|task| {
-            let path = task.path();
-            let times = process::schedstat(path.join("schedstat").to_str()?)?;
+            let times = process::schedstat(task.path().join("schedstat"))?;
             Some(ThreadTimes {
                 id: task.file_name().to_str()?.parse().ok()?,
                 cpu_ns: times.cpu_ns,

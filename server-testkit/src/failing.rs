@@ -43,7 +43,12 @@ impl RunningServer {
             let number = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
             let number = number.ok_or_else(|| io::Error::other("a descriptor is a number"))?;
             // SAFETY: as above.
-            let copy = unsafe { owned(libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0)) }?;
+            let copy = match unsafe { owned(libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0)) } {
+                Ok(copy) => copy,
+                // Closed meanwhile: the server has begun its stop.
+                Err(error) if error.raw_os_error() == Some(libc::EBADF) => continue,
+                Err(error) => return Err(error),
+            };
             if getsockopt(&copy, sockopt::AcceptConn) == Ok(true) {
                 shutdown(copy.as_raw_fd(), Shutdown::Read)?;
             }

@@ -97,7 +97,9 @@ pub fn drain_after_a_failure(path: &str) {
     let accepts_itself = |target: &&Target| ["fork", "thread", "thread-pool"].contains(&target.name);
     let mut tried = 0;
     for target in targets_of(path).filter(accepts_itself) {
-        after_a_failure_the_first_signal_is_the_first(&ServerBinary::new(path, target.arguments));
+        // Of a pool's two workers one serves the client, and the other accepts.
+        let arguments = [target.arguments, &["--workers", "2"]].concat();
+        after_a_failure_the_first_signal_is_the_first(&ServerBinary::new(path, &arguments));
         tried += 1;
     }
     assert!(tried > 0, "no target of {path} accepts in its first process");

@@ -550,7 +550,7 @@ mod tests {
     fn widest_of_eight(fit: &Fit) -> f64 {
         let pairs = (0..8).flat_map(|left| (left + 1..8).map(move |right| (left, right)));
         let reach = |(left, right): (usize, usize)| {
-            let (_, freedom) = fit.error_of_difference(left, right);
+            let (_, freedom) = fit.error_of_difference(left, right).unwrap();
             fit.judge(left, right, critical(8, freedom).unwrap()).unwrap().reach()
         };
         pairs.map(reach).fold(0.0, f64::max)

@@ -214,6 +214,7 @@ quantities! {
     LOADGEN_SAMPLER: "loadgen_sampler_cpu_s" "sampler\nCPU s", Plain, (loadgen_cost.sampler_cpu_s), Loadgen Sum, Less, [];
     LOADGEN_MEMORY: "loadgen_memory_peak_bytes" "loadgen's\nmemory", Bytes, (loadgen_cost.memory_peak_bytes), Loadgen Sum, Less, [];
     FOREIGN_CPU: "foreign_cpu_percent_max" "other\nprograms", Percent, (loadgen_cost.foreign_cpu_percent_max), Loadgen Max, Less, [];
+    LOADGEN_STOPPED: "loadgen_stopped_s" "loadgen\nstopped s", Plain, (loadgen_cost.stopped_s), Loadgen Max, Less, [];
     CPU_PRESSURE: "cpu_pressure_percent" "CPU\npressure", Percent, (loadgen_cost.cpu_pressure_percent), Loadgen Max, Less, [];
 }
 

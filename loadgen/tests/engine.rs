@@ -400,6 +400,7 @@ fn an_interrupted_run_ends_soon_in_every_phase() {
         let plan = Plan {
             timeout_ms: 60_000,
             connect_timeout_ms: 60_000,
+            max_errors_percent: Plan::MAX_ERRORS_PERCENT,
             ..plan(workload)
         };
         let recorded = engine::run(&plan, address, &mut interrupts).unwrap();

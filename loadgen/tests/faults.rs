@@ -18,7 +18,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use server_testkit::not_tested;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -113,6 +113,7 @@ fn each_fault_of_a_closed_loop_gives_its_own_reason_and_no_other() {
         ("hiccup", |trial| {
             trial.hiccup = Some(Hiccup {
                 beyond_1ms_percent: Some(0.11),
+                lost_percent: Some(0.11),
                 ..Hiccup::default()
             });
         }),
@@ -144,12 +145,110 @@ fn each_fault_of_a_closed_loop_gives_its_own_reason_and_no_other() {
         ("retransmits", |trial| network_of(trial).timeouts = 1),
         ("backlog_drops", |trial| network_of(trial).backlog_drops = 1),
         ("incomplete", |trial| trial.complete = false),
+        ("stopped", |trial| trial.loadgen_cost.stopped_s = Some(0.11)),
+        ("throttled", |trial| trial.server_cost.throttled = Some(THROTTLED)),
+        ("throttled", |trial| {
+            // The quota is why it did not run.
+            trial.loadgen_cost.throttled = Some(THROTTLED);
+            trial.loadgen_cost.stopped_s = Some(4.0);
+        }),
+        ("shared_cpus", |trial| {
+            share(trial, 1);
+            // What follows from it is not told again.
+            trial.loadgen_cost.run_queue_delay_percent_max = Some(50.0);
+        }),
     ];
     for (gate, inject) in faults {
         let mut trial = clean();
         inject(&mut trial);
         assert_eq!(gates(&trial), [*gate]);
     }
+}
+
+const THROTTLED: Throttling = Throttling {
+    periods: 60,
+    stopped_s: 4.81,
+};
+
+/// Both sides on this CPU.
+fn share(trial: &mut Measurement, cpu: usize) {
+    let placement = &mut trial.plan.placement;
+    (placement.server_cpus, placement.loadgen_cpus) = (vec![cpu], vec![cpu]);
+    placement.shared = true;
+}
+
+fn judged(mut trial: Measurement) -> Measurement {
+    trial.reasons = judge(&trial, &Evidence::default());
+    trial.valid = trial.all_possible_stand();
+    trial
+}
+
+fn text_of(trial: &Measurement) -> String {
+    let reasons = trial.reasons.iter().map(|reason| reason.text.as_str());
+    reasons.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn on_one_shared_cpu_capacity_is_what_there_is_and_with_more_cpus_sharing_is_a_fault() {
+    let mut trial = clean();
+    share(&mut trial, 1);
+    trial.environment.cpus_usable = Some(2);
+    let by_choice = judged(trial.clone());
+    assert!(!by_choice.valid && by_choice.stands(Figure::Capacity) && !by_choice.stands(Figure::Rates));
+    assert!(
+        text_of(&by_choice).contains("Use --pin auto"),
+        "{}",
+        text_of(&by_choice)
+    );
+    // Not pinned, since there is nothing to choose.
+    trial.environment.cpus_usable = Some(1);
+    trial.plan.placement.server_cpus.clear();
+    trial.plan.placement.loadgen_cpus.clear();
+    let of_need = judged(trial);
+    assert!(of_need.valid && of_need.stands(Figure::Capacity) && !of_need.stands(Figure::Percentiles));
+    assert!(
+        text_of(&of_need).contains("the only CPU that there is"),
+        "{}",
+        text_of(&of_need)
+    );
+    // What else is wrong is wrong here too.
+    let mut broken = of_need;
+    broken.counts.corrupted = 1;
+    assert!(!judged(broken).valid);
+}
+
+#[test]
+fn more_threads_than_cpus_are_told_which_number_would_do() {
+    let mut trial = clean();
+    trial.loadgen_cost.run_queue_delay_percent_max = Some(50.0);
+    trial.plan.placement.server_cpus = vec![0];
+    trial.plan.placement.loadgen_cpus = vec![1];
+    trial.loadgen_cost.threads = 4;
+    let text = text_of(&judged(trial.clone()));
+    assert!(text.contains("its 4 threads have 1 CPU: use --threads 1"), "{text}");
+    trial.loadgen_cost.threads = 1;
+    let text = text_of(&judged(trial));
+    assert!(
+        text.contains("close other programs") && !text.contains("--pin"),
+        "{text}"
+    );
+}
+
+#[test]
+fn throttling_is_told_of_each_side_with_times_and_leaves_the_capacity() {
+    let mut trial = clean();
+    trial.server_cost.throttled = Some(THROTTLED);
+    trial.loadgen_cost.throttled = Some(Throttling {
+        periods: 1,
+        stopped_s: 0.012,
+    });
+    let trial = judged(trial);
+    let text = text_of(&trial);
+    assert!(
+        text.contains("the server 60 times, 4810 ms and loadgen 1 time, 12 ms"),
+        "{text}"
+    );
+    assert!(!trial.valid && trial.stands(Figure::Capacity) && !trial.stands(Figure::Rates));
 }
 
 #[test]
@@ -503,6 +602,97 @@ fn a_frozen_loadgen_is_a_gap_in_its_windows_and_sends_late() {
     let trial = record_of(&child.wait_with_output().unwrap());
     assert_has(&trial, "window_gap");
     assert_has(&trial, "send_lag");
+}
+
+static STOPPED_LOADGEN_READS: AtomicU64 = AtomicU64::new(0);
+
+#[test]
+fn a_loadgen_that_was_stopped_in_its_warm_up_says_so() {
+    let address = echo_server(|read| {
+        STOPPED_LOADGEN_READS.store(read, Ordering::Relaxed);
+        Misdeed::None
+    });
+    let child = spawned(&format!("-T {address} -c 10 -w 3s -d 1s"));
+    wait_for("load", || STOPPED_LOADGEN_READS.load(Ordering::Relaxed) > 100);
+    freeze(Pid::from_raw(child.id().cast_signed()), FREEZE);
+    let trial = record_of(&child.wait_with_output().unwrap());
+    assert_has(&trial, "stopped");
+    // It looks every 10 ms.
+    let stopped_s = trial.loadgen_cost.stopped_s.unwrap();
+    assert!(stopped_s >= FREEZE.as_secs_f64() - 0.02, "{stopped_s} s");
+}
+
+/// A group of this machine whose processes may use a twentieth of a CPU together, which any server wants more of, on a busy
+/// machine too. It goes with the value.
+struct SmallQuota(PathBuf);
+
+impl SmallQuota {
+    /// Or why there is none here.
+    fn make() -> Result<Self, String> {
+        let v1 = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"].map(PathBuf::from);
+        let group = |parent: &Path| parent.join(format!("loadgen-test-{}", std::process::id()));
+        if let Some(parent) = v1
+            .iter()
+            .find(|parent| parent.join("cpu.cfs_quota_us").exists() || parent.join("cpu.shares").exists())
+        {
+            let group = group(parent);
+            std::fs::create_dir(&group).map_err(|error| format!("{}: {error}", group.display()))?;
+            let made = Self(group);
+            made.write("cpu.cfs_period_us", "20000")?;
+            made.write("cpu.cfs_quota_us", "1000")?;
+            return Ok(made);
+        }
+        let parent = Path::new("/sys/fs/cgroup");
+        let controllers = std::fs::read_to_string(parent.join("cgroup.subtree_control"));
+        if !controllers.is_ok_and(|controllers| controllers.split_whitespace().any(|name| name == "cpu")) {
+            return Err("no cgroup hierarchy here hands on the cpu controller".into());
+        }
+        let group = group(parent);
+        std::fs::create_dir(&group).map_err(|error| format!("{}: {error}", group.display()))?;
+        let made = Self(group);
+        made.write("cpu.max", "1000 20000")?;
+        Ok(made)
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<(), String> {
+        let path = self.0.join(file);
+        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+impl Drop for SmallQuota {
+    fn drop(&mut self) {
+        wait_for("the end of the group's last process", || {
+            std::fs::remove_dir(&self.0).is_ok() || !self.0.exists()
+        });
+    }
+}
+
+#[test]
+fn a_cpu_quota_that_was_used_up_is_told_and_voids_times_and_rates_only() {
+    let group = match SmallQuota::make() {
+        Ok(group) => group,
+        Err(why) => {
+            assert!(std::env::var_os("CI").is_none(), "{why}");
+            eprintln!("NOT RUN, the reader of cpu.stat has tests of its own: {why}");
+            return;
+        }
+    };
+    let server = thread_server();
+    group.write("cgroup.procs", &server.pid().unwrap().to_string()).unwrap();
+    let run = loadgen(&format!("-T {} -c 20 -w 100ms -d 1s", server.address())).output();
+    let trial = record_of(&run.unwrap());
+    assert_has(&trial, "throttled");
+    let (of_server, of_loadgen) = (trial.server_cost.throttled, trial.loadgen_cost.throttled);
+    let of_server = of_server.expect("the group's counters can be read");
+    assert!(of_server.periods >= 2 && of_server.stopped_s > 0.01, "{of_server:?}");
+    assert_eq!(of_loadgen.map(|throttled| throttled.periods), Some(0), "it is outside");
+    let _ = server.stop();
+    assert!(
+        trial.stands(Figure::Capacity) && !trial.stands(Figure::Rates),
+        "{:?}",
+        trial.reasons
+    );
 }
 
 #[test]

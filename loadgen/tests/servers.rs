@@ -3,11 +3,13 @@
 use echo_contract::catalog;
 use echo_contract::conformance::{Launch, Launcher as _, Signal};
 use loadgen::record::Origin;
-use loadgen::sampler::Sampler;
+use loadgen::sampler::{Sampler, Watched};
 use loadgen::subject::{Launcher, Request, Server, obtain};
 use loadgen::units::ns_to_s;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -202,4 +204,52 @@ fn the_conformance_launcher_shows_children_descriptors_and_cpu_time() {
     let exit = process.wait(Duration::from_secs(15)).unwrap().unwrap();
     assert_eq!((exit.code, exit.signal), (Some(0), None), "{}", exit.stderr);
     assert!(exit.stats.is_some());
+}
+
+#[test]
+fn cpu_of_threads_and_children_that_ended_is_the_servers_own_though_it_is_only_attached_to() {
+    for target in ["fork", "thread"] {
+        let server = started(target);
+        let watched = server.watched();
+        let Some(group) = &watched.cgroup else {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "this test needs a cgroup to compare with"
+            );
+            eprintln!("NOT RUN: no cgroup may be made here, so there is nothing exact to compare with");
+            let _ = server.stop();
+            return;
+        };
+        let by_group = Sampler::new(&watched);
+        // With a stranger in its group the server is read as one that was found running: by its processes.
+        let mut stranger = Command::new("sleep").arg("60").spawn().unwrap();
+        for directory in group.directories() {
+            fs::write(directory.join("cgroup.procs"), stranger.id().to_string()).unwrap();
+        }
+        let by_processes = Sampler::new(&Watched {
+            cgroup: None,
+            is_attached: true,
+            ..watched.clone()
+        });
+        assert_eq!(by_processes.cpu_method(), "/proc (live processes)");
+        let idle = by_processes.hold().threads;
+        for _ in 0..1000 {
+            drop(clients(server.address(), 1, 1));
+        }
+        within_5_s("the clients' threads and processes end", || {
+            by_processes.hold().threads <= idle
+        });
+        let (exact, seen) = (by_group.cpu().unwrap(), by_processes.cpu().unwrap());
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        let _ = server.stop();
+        // What was reaped is told in ticks of 10 ms, once for all.
+        let (exact_s, seen_s) = (ns_to_s(exact.total_ns), ns_to_s(seen.total_ns));
+        assert!(
+            seen_s > 0.85 * exact_s - 0.02 && seen_s < 1.1 * exact_s + 0.02,
+            "{target}: {seen_s} s of {exact_s} s"
+        );
+        let split_ns = seen.user_ns.unwrap() + seen.system_ns.unwrap();
+        assert_eq!(split_ns, seen.total_ns, "user and system time are all of it");
+    }
 }

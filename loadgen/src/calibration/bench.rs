@@ -162,6 +162,7 @@ impl Bench<'_> {
             placement: self.placement.clone(),
             timeout_ms,
             connect_timeout_ms: TIMEOUT_MS,
+            max_errors_percent: Plan::MAX_ERRORS_PERCENT,
             seed: self.seed,
             source_addresses: vec![],
             repeat_for_ms: 0,

@@ -37,7 +37,7 @@ pub struct CalibrateArgs {
     pub pin: Pin,
 
     /// Decides plans, service times and samples
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = crate::cmd::arguments::seed)]
     pub seed: u64,
 
     /// What to print

@@ -3,6 +3,7 @@
 mod add;
 mod same_place;
 
+use super::arguments::{seed, share_in_percent};
 use super::leftovers;
 use super::progress::compare as progress;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
@@ -16,7 +17,7 @@ use crate::subject;
 use crate::suite::matrix::{self, Pair, PlanBase, Suite, SuiteFile};
 use crate::suite::order;
 use crate::suite::preset;
-use crate::suite::results::{Results, check_one_mode};
+use crate::suite::results::{Results, check_one_mode, void_cells};
 use crate::suite::tracked;
 use crate::text::{count, counted, minutes, workload as workload_line};
 use crate::validity::invariants;
@@ -55,8 +56,12 @@ pub struct CompareArgs {
     pub precision: Option<f64>,
 
     /// Decides the order of every round and the payload; drawn from the clock when not given
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
+
+    /// Share of a trial's messages that may fail, or its figures are void
+    #[arg(long, value_name = "PERCENT", default_value = "0.1%", value_parser = share_in_percent)]
+    pub max_error_rate: f64,
 
     /// Name of this machine in folder and tables, e.g. `2cpu-linux-6.18`
     #[arg(long, value_name = "LABEL", value_parser = label)]
@@ -67,7 +72,7 @@ pub struct CompareArgs {
     pub results: PathBuf,
 
     /// Go on with an interrupted comparison; what it has is not repeated
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "workloads", "seed", "label", "results", "pin", "threads", "no_control"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "workloads", "seed", "max_error_rate", "label", "results", "pin", "threads", "no_control"])]
     pub resume: Option<PathBuf>,
 
     /// Measure a further target under the plan of a comparison that is there, two of its targets beside it in rounds of
@@ -98,6 +103,10 @@ pub struct CompareArgs {
     /// Do not run one target a second time in each round as A/A control
     #[arg(long)]
     pub no_control: bool,
+
+    /// Exit with code 7 when a cell of the tables has no figure that stands, of those that this machine can give
+    #[arg(long)]
+    pub require_valid: bool,
 
     /// Print what would run, the order of round 1 and the time it should take; measure nothing
     #[arg(long)]
@@ -173,7 +182,28 @@ pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut d
     print(out, &screen::screen(&file, &results, progress::width()));
     let end = ended?;
     print(out, &screen::where_the_rest_is(store.folder()));
-    outcome(end, &store)
+    outcome(end, &store)?;
+    if args.require_valid {
+        require_valid(&file.suite, &store)?;
+    }
+    Ok(())
+}
+
+/// Whether every cell has a figure that stands; says which have none.
+fn require_valid(suite: &Suite, store: &Store) -> Result<(), Failure> {
+    let void = void_cells(suite, store.records());
+    if void.is_empty() {
+        return Ok(());
+    }
+    let number = counted(void.len() as u64, "row has cells", "rows have cells");
+    Err(Failure::new(
+        Exit::Invalid,
+        format!(
+            "--require-valid: {number} without any figure that stands: {}. The reasons are in {}",
+            void.join(", "),
+            store.folder().display()
+        ),
+    ))
 }
 
 /// The suite that was asked for, before its first trial.
@@ -232,6 +262,7 @@ fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<S
             base: PlanBase {
                 start,
                 network: args.network,
+                max_errors_percent: args.max_error_rate,
                 ..here.base.clone()
             },
         },

@@ -83,7 +83,7 @@ pub struct SweepArgs {
     pub network: NetworkChoice,
 
     /// Decides payload bytes, sizes, random arrivals and the order of a curve's points
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = crate::cmd::arguments::seed)]
     pub seed: u64,
 
     /// Name of this machine in folder and reports

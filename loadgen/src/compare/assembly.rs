@@ -62,7 +62,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Measurement {
     if let Some(cause) = parts.tracking.and_then(Tracking::cause) {
         name_cause(&mut measurement.reasons, &cause);
     }
-    measurement.valid = measurement.reasons.is_empty();
+    measurement.valid = measurement.all_possible_stand();
     // Only now: the verdict compares what is taken away here.
     let latency = &mut measurement.latency_ns;
     let late = gates::withhold_late_percentiles(&mut latency.response, &latency.send_lag);

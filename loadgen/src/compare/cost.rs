@@ -3,7 +3,8 @@
 use super::assembly::Parts;
 use super::memory;
 use crate::engine::{Recorded, WINDOW};
-use crate::record::{LoadgenCost, ServerCost};
+use crate::record::{LoadgenCost, ServerCost, Throttling};
+use crate::sampler::cgroup::Throttled;
 use crate::sampler::watcher::{CpuDelta, Readings, Span};
 use crate::units::{count_f64, ns_to_s, ns_to_us};
 use nix::unistd::Pid;
@@ -62,7 +63,18 @@ pub(super) fn server_cost(parts: &Parts<'_>) -> ServerCost {
         context_switches_method: switches_method.to_string(),
         syscalls_per_message: syscalls.and_then(|calls| each(count_f64(calls), recorded.recorder.served)),
         syscalls_method: readings.syscalls_method.clone(),
+        throttled: throttled(readings, |span| span.server_throttled),
     }
+}
+
+/// What CPU quotas took in all spans; None where that is not known of one of them.
+fn throttled(readings: &Readings, of: fn(&Span) -> Option<Throttled>) -> Option<Throttling> {
+    let spans: Option<Vec<Throttled>> = readings.measured.iter().map(of).collect();
+    let spans = spans.filter(|spans| !spans.is_empty())?;
+    Some(Throttling {
+        periods: spans.iter().map(|span| span.periods).sum(),
+        stopped_s: ns_to_s(spans.iter().map(|span| span.ns).sum()),
+    })
 }
 
 /// A job is charged for its closing too; a timed workload for its measured phase.
@@ -101,7 +113,14 @@ fn context_switches(parts: &Parts<'_>) -> (Option<(u64, u64)>, &'static str) {
         let switches = (usage.context_switches_voluntary, usage.context_switches_involuntary);
         return (Some(switches), "wait4 rusage (whole life)");
     }
-    match parts.readings.hold.as_ref().and_then(|hold| hold.context_switches) {
+    let switches = parts.readings.hold.as_ref().and_then(|hold| hold.context_switches);
+    let is_of_one_thread_each = parts.target.model.as_deref() != Some("event");
+    match switches {
+        // A client's thread or process takes its switches with it when it ends.
+        Some(_) if parts.plan.workload.churn && is_of_one_thread_each => (
+            None,
+            "not counted: /proc forgets threads and processes that ended, and each connection may have had its own",
+        ),
         Some(switches) => (
             Some((switches.voluntary, switches.involuntary)),
             "/proc status of the live threads (this trial)",
@@ -150,6 +169,8 @@ pub(super) fn loadgen_cost(parts: &Parts<'_>) -> LoadgenCost {
         memory_peak_bytes: parts.loadgen_memory_peak_bytes,
         foreign_cpu_percent_max: total_if_known(|span| span.foreign_ns),
         cpu_pressure_percent: total_if_known(|span| span.pressure_us.map(|us| us * 1000)),
+        throttled: throttled(&parts.readings, |span| span.own_throttled),
+        stopped_s: parts.readings.stopped.map(|stopped| stopped.as_secs_f64()),
     }
 }
 

@@ -19,6 +19,17 @@ pub enum Figure {
 
 impl Figure {
     pub const ALL: [Self; 4] = [Self::Capacity, Self::Rates, Self::Percentiles, Self::Memory];
+
+    /// As records have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Capacity => "capacity",
+            Self::Rates => "rates",
+            Self::Percentiles => "percentiles",
+            Self::Memory => "memory",
+        }
+    }
 }
 
 /// One gate. Stored by its name; a name that this version does not know is kept as it is.

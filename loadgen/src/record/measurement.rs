@@ -316,6 +316,23 @@ impl Measurement {
     pub fn stands(&self, figure: Figure) -> bool {
         self.complete && !self.reasons.iter().any(|reason| reason.voids(figure))
     }
+
+    /// The figures that this machine can give at all: with one CPU for both sides, rates and times are those of both together.
+    #[must_use]
+    pub fn possible_figures(&self) -> &'static [Figure] {
+        let placement = &self.plan.placement;
+        if placement.shared && self.environment.cpus_usable == Some(1) {
+            &[Figure::Capacity, Figure::Memory]
+        } else {
+            &Figure::ALL
+        }
+    }
+
+    /// Whether all of them stand: what `valid` says.
+    #[must_use]
+    pub fn all_possible_stand(&self) -> bool {
+        self.possible_figures().iter().all(|figure| self.stands(*figure))
+    }
 }
 
 /// Messages planned in the measured phase, by how they ended. `planned = sent + dropped`;
@@ -579,6 +596,19 @@ pub struct ServerCost {
     /// How: `perf event raw_syscalls:sys_enter, inherited`, or why not.
     #[serde(default)]
     pub syscalls_method: String,
+    /// How a CPU quota held the server back in the measured phase; null where its cgroups cannot be read, and in records
+    /// before 1.2.0.
+    #[serde(default)]
+    pub throttled: Option<Throttling>,
+}
+
+/// How the CPU quota of a cgroup held processes back: that of their own group or of one above it, whichever did so longest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Throttling {
+    /// Periods in which the quota was used up.
+    pub periods: u64,
+    /// Time for which they were stopped then, over all CPUs.
+    pub stopped_s: f64,
 }
 
 /// What loadgen itself used in the measured phase.
@@ -603,6 +633,13 @@ pub struct LoadgenCost {
     /// CPU (pressure stall information), in percent; null where the kernel does not tell.
     #[serde(default)]
     pub cpu_pressure_percent: Option<f64>,
+    /// As for the server.
+    #[serde(default)]
+    pub throttled: Option<Throttling>,
+    /// Time in which loadgen did not run at all though a CPU was free (stopped by a signal, frozen, the machine suspended), in
+    /// all phases from the first connect() to the last FIN; null where the kernel does not tell, and in records before 1.2.0.
+    #[serde(default)]
+    pub stopped_s: Option<f64>,
 }
 
 /// How late a thread woke in the measured phase that the trial's own load did not hold up.
@@ -613,6 +650,10 @@ pub struct Hiccup {
     pub latency_ns: Latency,
     /// Wake-ups more than 1 ms late, in percent; null below 1,000 wake-ups.
     pub beyond_1ms_percent: Option<f64>,
+    /// The same share of however few wake-ups were expected, those that a long hiccup swallowed counted: the time that the
+    /// machine withheld. Null where nothing was measured, and in records before 1.2.0, which count a long hiccup once.
+    #[serde(default)]
+    pub lost_percent: Option<f64>,
 }
 
 impl Hiccup {
@@ -685,6 +726,14 @@ pub struct Network {
     /// `TCPDSACKUndo`, `TCPLossUndo`).
     #[serde(default)]
     pub undone_retransmits: u64,
+    /// Segments that came here though they had arrived before (`TCPDSACKOldSent`, `TCPDSACKOfoSent`): on loopback, of the
+    /// segments sent again, and they are no loss. 0 in records that do not know it.
+    #[serde(default)]
+    pub duplicates_seen: u64,
+    /// Of the segments sent again: those that the receiver said it had already (`TCPDSACKRecv`, `TCPDSACKOfoRecv`), unless its
+    /// word was lost in a later acknowledgement. As above.
+    #[serde(default)]
+    pub duplicates_told: u64,
     /// Of the segments sent again: connection attempts (`TCPSynRetrans`), as at a full accept queue.
     #[serde(default)]
     pub syn_retransmits: u64,
@@ -696,7 +745,10 @@ impl Network {
     #[must_use]
     pub fn lost_segments(&self) -> u64 {
         let no_loss = self.undone_retransmits + self.syn_retransmits;
-        let sent_again = self.retransmits.saturating_sub(self.tail_loss_probes + no_loss);
+        // Most of what is told in one way is told in the other.
+        let duplicates = self.duplicates_seen.max(self.duplicates_told) + self.syn_retransmits;
+        let had_arrived = (self.tail_loss_probes + no_loss).max(duplicates);
+        let sent_again = self.retransmits.saturating_sub(had_arrived);
         sent_again.max(self.timeouts.saturating_sub(no_loss))
     }
 }
@@ -709,6 +761,8 @@ impl AddAssign for Network {
         self.backlog_drops += other.backlog_drops;
         self.tail_loss_probes += other.tail_loss_probes;
         self.undone_retransmits += other.undone_retransmits;
+        self.duplicates_seen += other.duplicates_seen;
+        self.duplicates_told += other.duplicates_told;
         self.syn_retransmits += other.syn_retransmits;
     }
 }

@@ -19,6 +19,9 @@ pub struct Plan {
     pub timeout_ms: u64,
     /// Longest wait for one connection, in milliseconds.
     pub connect_timeout_ms: u64,
+    /// Share of the messages that may fail in a valid trial, in percent.
+    #[serde(default = "Plan::max_errors_percent_of_before")]
+    pub max_errors_percent: f64,
     /// Decides payload bytes and message sizes. At most 2^53, so that every reader of JSON keeps it.
     pub seed: u64,
     /// Addresses that connections start from, in turn; empty leaves the choice to the kernel.
@@ -59,6 +62,15 @@ impl NetworkChoice {
 }
 
 impl Plan {
+    /// Highest seed: whole numbers above it are not exact in the many readers of JSON that know only doubles.
+    pub const MOST_SEED: u64 = 1 << 53;
+    /// [`Plan::max_errors_percent`] where nobody says otherwise.
+    pub const MAX_ERRORS_PERCENT: f64 = 0.1;
+
+    pub(crate) const fn max_errors_percent_of_before() -> f64 {
+        Self::MAX_ERRORS_PERCENT
+    }
+
     /// [`Plan::start_at`] as a time.
     #[must_use]
     pub fn start_time(&self) -> Option<SystemTime> {

@@ -91,6 +91,7 @@ impl LatencyHistogram {
             method,
             latency_ns: self.summary(),
             beyond_1ms_percent: self.percent_beyond(Hiccup::LATE_NS, Hiccup::AT_LEAST),
+            lost_percent: self.percent_beyond(Hiccup::LATE_NS, 1),
         }
     }
 
@@ -222,6 +223,19 @@ mod tests {
         let mut histogram = LatencyHistogram::default();
         values.into_iter().for_each(|value| histogram.record(value));
         histogram
+    }
+
+    #[test]
+    fn what_a_machine_lost_is_told_of_few_wake_ups_too_and_the_gates_share_is_not() {
+        let mut wake_ups = LatencyHistogram::default();
+        for _ in 0..199 {
+            wake_ups.record(5_000);
+        }
+        wake_ups.record(2_000_000);
+        let hiccup = wake_ups.hiccup("x".to_string());
+        assert_eq!((hiccup.lost_percent, hiccup.beyond_1ms_percent), (Some(0.5), None));
+        let nothing = LatencyHistogram::default().hiccup("not measured".to_string());
+        assert_eq!(nothing.lost_percent, None);
     }
 
     #[test]

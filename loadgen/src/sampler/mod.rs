@@ -16,6 +16,7 @@ pub mod machine;
 pub mod network;
 pub mod own;
 pub mod process;
+pub mod pulse;
 pub mod socket;
 pub mod syscalls;
 pub mod watcher;
@@ -318,11 +319,12 @@ fn cpu_of_tree(tree: &[Entry]) -> Option<CpuReading> {
     if tree.is_empty() {
         return None;
     }
-    Some(CpuReading {
-        total_ns: duration_ns(tree_cpu(tree)),
-        user_ns: Some(tree.iter().map(|entry| entry.user_ns).sum()),
-        system_ns: Some(tree.iter().map(|entry| entry.system_ns).sum()),
-    })
+    // The split is cut to ticks for each process, the total is not.
+    Some(cgroup::scaled(
+        duration_ns(tree_cpu(tree)),
+        Some(tree.iter().map(|entry| entry.user_ns).sum()),
+        Some(tree.iter().map(|entry| entry.system_ns).sum()),
+    ))
 }
 
 fn sum_of_switches(tree: &[Entry]) -> ContextSwitches {

@@ -20,6 +20,8 @@ pub fn growth(before: &Network, after: &Network) -> Network {
         backlog_drops: growth(|network| network.backlog_drops),
         tail_loss_probes: growth(|network| network.tail_loss_probes),
         undone_retransmits: growth(|network| network.undone_retransmits),
+        duplicates_seen: growth(|network| network.duplicates_seen),
+        duplicates_told: growth(|network| network.duplicates_told),
         syn_retransmits: growth(|network| network.syn_retransmits),
     }
 }
@@ -78,7 +80,8 @@ pub fn tracking() -> Option<Tracking> {
 /// The counters since boot from the texts of /proc/net/netstat and /proc/net/snmp.
 #[must_use]
 pub fn parse(netstat: &str, snmp: &str) -> Option<Network> {
-    let extended = |name| counter(netstat, "TcpExt:", name);
+    let extended = |name: &str| counter(netstat, "TcpExt:", name);
+    let sum = |names: &[&str]| names.iter().filter_map(|name| extended(name)).sum();
     Some(Network {
         listen_drops: extended("ListenOverflows")?.max(extended("ListenDrops")?),
         retransmits: counter(snmp, "Tcp:", "RetransSegs")?,
@@ -89,7 +92,9 @@ pub fn parse(netstat: &str, snmp: &str) -> Option<Network> {
         tail_loss_probes: extended("TCPLossProbes")
             .unwrap_or(0)
             .saturating_sub(extended("TCPLossProbeRecovery").unwrap_or(0)),
-        undone_retransmits: UNDONE.iter().filter_map(|name| extended(name)).sum(),
+        undone_retransmits: sum(&UNDONE),
+        duplicates_seen: sum(&["TCPDSACKOldSent", "TCPDSACKOfoSent"]),
+        duplicates_told: sum(&["TCPDSACKRecv", "TCPDSACKOfoRecv"]),
         syn_retransmits: extended("TCPSynRetrans").unwrap_or(0),
     })
 }
@@ -135,6 +140,26 @@ mod tests {
                        TcpExt: 0 0 2 0 366 196\n";
         let read = parse(netstat, "Tcp: RetransSegs\nTcp: 368\n").unwrap();
         assert_eq!((read.retransmits, read.tail_loss_probes), (368, 170));
+    }
+
+    #[test]
+    fn what_the_receiver_had_already_is_no_loss() {
+        // 256 KiB on a busy machine: the kernel takes 6 probes for repairs, and the receiver had all 250 before.
+        let names = "TcpExt: ListenOverflows ListenDrops TCPTimeouts TCPBacklogDrop TCPLossProbes TCPLossProbeRecovery \
+                     TCPDSACKOldSent TCPDSACKRecv";
+        let lost = |values: &str, sent_again: u64| {
+            let netstat = format!("{names}\nTcpExt: 0 0 0 0 {values}\n");
+            parse(&netstat, &format!("Tcp: RetransSegs\nTcp: {sent_again}\n"))
+                .unwrap()
+                .lost_segments()
+        };
+        assert_eq!(lost("250 6 250 247", 250), 0);
+        assert_eq!(
+            lost("250 6 244 244", 250),
+            6,
+            "without that word the probes repaired something"
+        );
+        assert_eq!(lost("0 0 0 0", 3), 3);
     }
 
     #[test]

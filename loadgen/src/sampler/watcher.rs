@@ -1,8 +1,10 @@
 //! Reads what server, loadgen and machine cost between the moments of a run, and makes differences of it. What the
 //! figures mean is `compare`'s to say.
 
+use super::cgroup::{QuotaWatch, Throttled};
 use super::hiccup::{self, HiccupMeter};
 use super::own::{self, ThreadTimes};
+use super::pulse::Pulse;
 use super::syscalls::{self, SyscallCounter};
 use super::{CpuReading, HoldReading, Sampler, Watched, machine};
 use crate::record::{Placement, Plan};
@@ -31,6 +33,9 @@ pub struct Span {
     pub syscalls: Option<u64>,
     /// Time in which some task waited for a CPU.
     pub pressure_us: Option<u64>,
+    /// What CPU quotas took from the server, and from loadgen.
+    pub server_throttled: Option<Throttled>,
+    pub own_throttled: Option<Throttled>,
 }
 
 /// CPU time between two readings.
@@ -60,6 +65,8 @@ pub struct Readings {
     pub hiccup_method: String,
     pub hiccups: Option<LatencyHistogram>,
     pub sampler_cpu: Duration,
+    /// Time in which loadgen did not run, though it could have.
+    pub stopped: Option<Duration>,
     pub server_died: bool,
 }
 
@@ -74,6 +81,8 @@ struct Mark {
     machine: machine::MachineReading,
     kernel_threads_ns: u64,
     syscalls: Option<u64>,
+    server_throttled: Vec<Option<Throttled>>,
+    own_throttled: Vec<Option<Throttled>>,
 }
 
 /// Reads costs at the moments of a run that it is told of.
@@ -82,6 +91,9 @@ pub struct Watcher {
     sampler: Sampler,
     syscalls: Option<Arc<SyscallCounter>>,
     hiccups: Option<HiccupMeter>,
+    pulse: Option<Pulse>,
+    server_quota: QuotaWatch,
+    own_quota: QuotaWatch,
     kernel_threads: machine::KernelThreads,
     placement: Placement,
     is_job: bool,
@@ -116,6 +128,11 @@ impl Watcher {
             sampler,
             syscalls: syscalls.ok(),
             hiccups: hiccups.ok(),
+            pulse: Pulse::start(&plan.placement.loadgen_cpus),
+            server_quota: server
+                .pid
+                .map_or_else(QuotaWatch::default, |pid| QuotaWatch::of(&pid.to_string())),
+            own_quota: QuotaWatch::of("self"),
             kernel_threads: machine::KernelThreads::find(),
             placement: plan.placement.clone(),
             is_job: plan.workload.is_job(),
@@ -185,6 +202,7 @@ impl Watcher {
     #[must_use]
     pub fn into_readings(mut self) -> Readings {
         self.readings.hiccups = self.hiccups.take().map(HiccupMeter::finish);
+        self.readings.stopped = self.pulse.take().and_then(Pulse::finish);
         self.readings.sampler_cpu = Duration::from_secs_f64(self.sampler.own_cpu_s());
         self.readings
     }
@@ -210,6 +228,8 @@ impl Watcher {
             syscalls: self.syscalls.as_ref().and_then(|counter| counter.read()),
             machine: machine::read(),
             kernel_threads_ns: self.kernel_threads.cpu_ns(),
+            server_throttled: self.server_quota.read(),
+            own_throttled: self.own_quota.read(),
             own_ns: duration_ns(own::process_cpu()),
             threads,
             server_per_cpu_ns: self.sampler.cpu_per_cpu_ns(),
@@ -246,6 +266,8 @@ fn span(begin: &Mark, end: &Mark, placement: &Placement) -> Span {
             .pressure_some_us
             .zip(begin.machine.pressure_some_us)
             .map(|(after, before)| after.saturating_sub(before)),
+        server_throttled: Throttled::between(&begin.server_throttled, &end.server_throttled),
+        own_throttled: Throttled::between(&begin.own_throttled, &end.own_throttled),
         syscalls: end
             .syscalls
             .zip(begin.syscalls)

@@ -89,6 +89,9 @@ pub struct PlanBase {
     pub placement: Placement,
     pub timeout_ms: u64,
     pub connect_timeout_ms: u64,
+    /// See [`Plan::max_errors_percent`]. Left out where it is the usual one, as in comparisons of before.
+    #[serde(default = "usual_errors", skip_serializing_if = "is_usual")]
+    pub max_errors_percent: f64,
     pub source_addresses: Vec<Ipv4Addr>,
     /// A job repeats on one server until this much time has been measured.
     pub repeat_for_ms: u64,
@@ -110,6 +113,14 @@ fn host() -> NetworkChoice {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_host(network: &NetworkChoice) -> bool {
     *network == host()
+}
+
+fn usual_errors() -> f64 {
+    Plan::MAX_ERRORS_PERCENT
+}
+
+fn is_usual(max_errors_percent: &f64) -> bool {
+    *max_errors_percent == Plan::MAX_ERRORS_PERCENT
 }
 
 /// One trial that a round owes: a target under a workload.
@@ -270,7 +281,8 @@ impl Suite {
             placement: self.base.placement.clone(),
             timeout_ms: self.base.timeout_ms,
             connect_timeout_ms: self.base.connect_timeout_ms,
-            seed: self.seed.wrapping_add(u64::from(round)),
+            max_errors_percent: self.base.max_errors_percent,
+            seed: self.seed.wrapping_add(u64::from(round)) % (Plan::MOST_SEED + 1),
             source_addresses: self.base.source_addresses.clone(),
             // A job that churns has a number of connections that was chosen: it runs once.
             repeat_for_ms: if workload.is_job() && !workload.churn {

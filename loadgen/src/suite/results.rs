@@ -4,8 +4,10 @@
 //! compared: a reader on a busy machine should see what was measured and why not to believe it.
 
 mod rows;
+mod void;
 
 pub use rows::{Point, Row, label_of};
+pub use void::void_cells;
 
 use crate::failure::Failure;
 use crate::measurement::store::Stored;

@@ -1,7 +1,7 @@
 //! A small suite for tests, so that a field that is new in a plan is filled in one place.
 
 use super::matrix::{PlanBase, Suite, workloads};
-use crate::record::{Placement, Start};
+use crate::record::{Placement, Plan, Start};
 
 /// Two targets under a job and a timed workload, ten rounds.
 ///
@@ -27,6 +27,7 @@ pub fn suite() -> Suite {
             placement: placement(),
             timeout_ms: 10_000,
             connect_timeout_ms: 3000,
+            max_errors_percent: Plan::MAX_ERRORS_PERCENT,
             source_addresses: vec![],
             repeat_for_ms: 2000,
             connect_window: 512,

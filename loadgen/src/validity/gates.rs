@@ -2,36 +2,19 @@
 //!
 //! Limits and reasons: METHODOLOGY, "When a trial is invalid".
 
+mod machine;
 mod open_loop;
 
+pub use machine::{FOREIGN_CPU_PERCENT, run_queue_delay_limit};
 pub use open_loop::{missed_percent, withhold_late_percentiles};
 
 use super::invariants;
 use crate::record::{Counts, GateName, Incomplete, Measurement, Origin, Reason, SteadyClass};
 use crate::units::{count_f64, percent};
 use crate::workload::pool;
-use open_loop::{arrivals, keeping, sending};
 
-/// CPU time of others on the CPUs of the trial, percent of one CPU.
-pub const FOREIGN_CPU_PERCENT: f64 = 3.0;
-/// Where the CPU time of others is not known: share of the time in which some task waited for a CPU, in percent.
-const PRESSURE_PERCENT: f64 = 10.0;
-/// Time that a worker thread waited for its CPU, percent of the measured phase. In a closed loop a client that waits a
-/// little presses a little less; in an open loop it sends late.
-const RUN_QUEUE_DELAY_PERCENT_CLOSED: f64 = 10.0;
-const RUN_QUEUE_DELAY_PERCENT_OPEN: f64 = 2.0;
-/// Share of wake-ups that may be more than a millisecond late, in percent: p99.9 within it.
-const HICCUPS_PERCENT: f64 = 0.1;
 /// Above this share of its CPU a worker thread, not the server, sets the pace.
 const CLIENT_BOUND_PERCENT: f64 = 80.0;
-/// Longest window of 100 ms: a longer one means that loadgen itself stood still.
-const WINDOW_S: f64 = 0.2;
-/// Share of the measured phase that no window covers, in percent: loadgen stood still when it began.
-const UNCOVERED_PERCENT: f64 = 1.0;
-/// What may be missing in any case: the conductor's own wake-up at the end of a short phase comes late too.
-const UNCOVERED_S: f64 = 0.05;
-/// Share of the messages that may fail, in percent.
-const ERRORS_PERCENT: f64 = 0.1;
 
 /// What the gates need beside the record.
 #[derive(Clone, Debug, Default)]
@@ -52,24 +35,21 @@ pub fn judge(measurement: &Measurement, evidence: &Evidence) -> Vec<Reason> {
     network(measurement, &mut gates);
     // A counting trial times nothing, so what spoils times does not spoil it.
     if !measurement.plan.counting {
-        load(measurement, &mut gates);
-        sending(measurement, &mut gates);
-        keeping(measurement, &mut gates);
-        arrivals(measurement, &mut gates);
-        constancy(measurement, evidence, &mut gates);
+        machine::stops(measurement, &mut gates);
+        machine::throttling(measurement, &mut gates);
+        machine::sharing(measurement, &mut gates);
+        machine::foreign_load(measurement, &mut gates);
+        machine::waiting(measurement, &mut gates);
+        machine::hiccups(measurement, &mut gates);
+        open_loop::sending(measurement, &mut gates);
+        open_loop::keeping(measurement, &mut gates);
+        open_loop::arrivals(measurement, &mut gates);
+        machine::windows(measurement, &mut gates);
+        steady_state(measurement, &mut gates);
+        machine::settings(evidence, &mut gates);
     }
     gates.reasons.extend(invariants::violations(measurement));
     gates.reasons
-}
-
-/// Longest time that a worker thread may wait for its CPU, in percent.
-#[must_use]
-pub fn run_queue_delay_limit(measurement: &Measurement) -> f64 {
-    if is_open_loop(measurement) {
-        RUN_QUEUE_DELAY_PERCENT_OPEN
-    } else {
-        RUN_QUEUE_DELAY_PERCENT_CLOSED
-    }
 }
 
 #[derive(Default)]
@@ -119,7 +99,7 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
             )
         },
     );
-    errors(counts, gates);
+    errors(counts, measurement.plan.max_errors_percent, gates);
     if measurement.plan.counting && measurement.server_cost.syscalls_per_message.is_none() {
         gates.none_of(GateName::NotCounted, 1, |_| {
             measurement.server_cost.syscalls_method.clone()
@@ -140,32 +120,27 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
 }
 
 /// Were the messages answered? A wrong echo is not counted here: one is too many.
-fn errors(counts: &Counts, gates: &mut Gates) {
+fn errors(counts: &Counts, limit: f64, gates: &mut Gates) {
     let failed = counts.errors() - counts.corrupted;
-    gates.limit(
-        GateName::Errors,
-        percent(failed, counts.sent),
-        ERRORS_PERCENT,
-        |observed| {
-            let kinds = [
-                (counts.refused, "refused"),
-                (counts.reset, "reset"),
-                (counts.timeout, "timed out"),
-                (counts.closed, "closed"),
-                (counts.truncated, "truncated"),
-            ];
-            let kinds: Vec<String> = kinds
-                .iter()
-                .filter(|(count, _)| *count > 0)
-                .map(|(count, kind)| format!("{count} {kind}"))
-                .collect();
-            format!(
-                "{failed} of {} messages failed, {observed:.2} % (limit {ERRORS_PERCENT} %): {}",
-                counts.sent,
-                kinds.join(", ")
-            )
-        },
-    );
+    gates.limit(GateName::Errors, percent(failed, counts.sent), limit, |observed| {
+        let kinds = [
+            (counts.refused, "refused"),
+            (counts.reset, "reset"),
+            (counts.timeout, "timed out"),
+            (counts.closed, "closed"),
+            (counts.truncated, "truncated"),
+        ];
+        let kinds: Vec<String> = kinds
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, kind)| format!("{count} {kind}"))
+            .collect();
+        format!(
+            "{failed} of {} messages failed, {observed:.2} % (limit {limit} %): {}",
+            counts.sent,
+            kinds.join(", ")
+        )
+    });
 }
 
 /// Did the kernel carry all segments at once?
@@ -197,82 +172,8 @@ fn network(measurement: &Measurement, gates: &mut Gates) {
     });
 }
 
-/// Did others, or the trial's own crowding, take CPU time away?
-fn load(measurement: &Measurement, gates: &mut Gates) {
-    let cost = &measurement.loadgen_cost;
-    let hiccups = measurement.hiccup.as_ref().and_then(|hiccup| hiccup.beyond_1ms_percent);
-    gates.limit(GateName::Hiccup, hiccups, HICCUPS_PERCENT, |observed| {
-        format!(
-            "of an idle thread's wake-ups {observed:.2} % came more than 1 ms late (limit {HICCUPS_PERCENT} %): this machine \
-             stalls by itself, run again on a quieter one"
-        )
-    });
-    match cost.foreign_cpu_percent_max {
-        Some(foreign) => gates.limit(GateName::ForeignLoad, Some(foreign), FOREIGN_CPU_PERCENT, |observed| {
-            format!(
-                "other programs used {observed:.1} % of a CPU (limit {FOREIGN_CPU_PERCENT} %): close them, run again"
-            )
-        }),
-        None => gates.limit(
-            GateName::ForeignLoad,
-            cost.cpu_pressure_percent.filter(|_| is_uncrowded(measurement)),
-            PRESSURE_PERCENT,
-            |observed| {
-                format!(
-                    "some program waited for a CPU {observed:.1} % of the time (limit {PRESSURE_PERCENT} %), and neither \
-                     server nor loadgen has more threads than CPUs: close other programs, run again"
-                )
-            },
-        ),
-    }
-    let limit = run_queue_delay_limit(measurement);
-    gates.limit(
-        GateName::RunQueueDelay,
-        cost.run_queue_delay_percent_max,
-        limit,
-        |observed| {
-            format!(
-                "a loadgen thread waited {observed:.1} % of the time for its CPU (limit {limit} %): \
-                 give loadgen CPUs of its own (--pin), run again"
-            )
-        },
-    );
-}
-
-/// Whether none of the trial's own threads has to wait for another of them, as far as that is known.
-fn is_uncrowded(measurement: &Measurement) -> bool {
-    let placement = &measurement.plan.placement;
-    let fits = |threads: u64, cpus: &[usize]| !cpus.is_empty() && threads <= cpus.len() as u64;
-    let server = measurement.server_cost.threads_max.unwrap_or(u64::MAX);
-    !placement.shared
-        && fits(server, &placement.server_cpus)
-        && fits(u64::from(measurement.plan.threads), &placement.loadgen_cpus)
-}
-
-/// Did everything stay as it was from beginning to end?
-fn constancy(measurement: &Measurement, evidence: &Evidence, gates: &mut Gates) {
-    let longest = measurement
-        .windows
-        .iter()
-        .map(|window| window.length_s)
-        .fold(0.0, f64::max);
-    gates.limit(GateName::WindowGap, Some(longest), WINDOW_S, |observed| {
-        format!(
-            "loadgen itself stood still: a window of 0.1 s took {observed:.2} s (limit {WINDOW_S} s); was it stopped, or the \
-             machine suspended?"
-        )
-    });
-    // What it stood still before its first message is in no window at all. A job has none.
-    let phase_s = measurement.throughput.duration_s;
-    let covered_s: f64 = measurement.windows.iter().map(|window| window.length_s).sum();
-    let is_told = !measurement.windows.is_empty() && measurement.complete && phase_s - covered_s > UNCOVERED_S;
-    let uncovered = is_told.then(|| 100.0 * (1.0 - covered_s / phase_s));
-    gates.limit(GateName::WindowGap, uncovered, UNCOVERED_PERCENT, |observed| {
-        format!(
-            "loadgen itself stood still: its windows cover {covered_s:.2} of {phase_s:.2} s, {observed:.1} % are missing (limit \
-             {UNCOVERED_PERCENT} %); was it stopped, or the machine suspended?"
-        )
-    });
+/// Did the server reach a steady state?
+fn steady_state(measurement: &Measurement, gates: &mut Gates) {
     if let Some(steady) = &measurement.steady
         && matches!(steady.class, SteadyClass::Slowdown | SteadyClass::None)
     {
@@ -288,16 +189,6 @@ fn constancy(measurement: &Measurement, evidence: &Evidence, gates: &mut Gates) 
             }
         });
     }
-    gates.none_of(
-        GateName::EnvironmentChanged,
-        evidence.environment_changes.len() as u64,
-        |_| {
-            format!(
-                "settings of the machine changed: {}",
-                evidence.environment_changes.join("; ")
-            )
-        },
-    );
 }
 
 fn is_open_loop(measurement: &Measurement) -> bool {
@@ -357,7 +248,7 @@ pub fn server_cpus(measurement: &Measurement) -> Option<u32> {
 #[must_use]
 pub fn remarks(measurement: &Measurement) -> Vec<String> {
     let mut remarks = Vec::new();
-    if measurement.plan.counting {
+    if measurement.plan.counting && measurement.server_cost.syscalls_per_message.is_some() {
         remarks.push(
             "counting trial: counting system calls slows the server; rates, times and costs are no timing".to_string(),
         );
@@ -368,8 +259,8 @@ pub fn remarks(measurement: &Measurement) -> Vec<String> {
             "client-bound: a loadgen thread used {busy:.0} % of its CPU, so the server may be faster than this"
         ));
     }
-    if measurement.plan.placement.shared {
-        remarks.push("server and loadgen share CPUs: the figures contain the client's cost".to_string());
+    if measurement.plan.placement.shared && machine::shared_cpus(measurement).is_none() {
+        remarks.push("server and loadgen may share CPUs: rates and times may contain the client's cost".to_string());
     }
     if let (Some(workers), Some(cpus)) = (measurement.target.workers, server_cpus(measurement))
         && workers > cpus

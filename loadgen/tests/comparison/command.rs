@@ -434,3 +434,47 @@ fn where_connections_are_tracked_churn_opens_the_same_number_for_all_targets() {
         "a private network tracks nothing"
     );
 }
+
+#[test]
+fn where_every_cell_has_a_figure_that_stands_require_valid_asks_for_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    // Each trial of the first round is spoilt for rates and times, none of the second.
+    let mut trials = Synthetic::with(|_, place| {
+        if place.round == 1 {
+            Fault::ForeignLoad
+        } else {
+            Fault::None
+        }
+    });
+    let words = ["--rounds", "2", "--workloads", "light", "--require-valid"];
+    compare(folder.path(), &words, &mut trials).1.unwrap();
+}
+
+#[test]
+fn cells_without_a_figure_that_stands_are_named_and_exit_7() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trials = Synthetic::with(|plan, _| match plan.target.as_str() {
+        "fork" => Fault::ForeignLoad,
+        "thread" => Fault::ServerDied,
+        _ => Fault::None,
+    });
+    let words = ["--targets", ORIGINALS, "--rounds", "1", "--workloads", "light"];
+    compare(folder.path(), &words, &mut trials).1.unwrap();
+    let ended = compare(folder.path(), &[&words[..], &["--require-valid"]].concat(), &mut trials).1;
+    let failure = ended.unwrap_err();
+    assert_eq!(failure.exit, Exit::Invalid);
+    let all = "capacity, rates, percentiles, memory";
+    let told = format!(
+        "3 rows have cells without any figure that stands: fork under light (rates, percentiles), thread under light ({all}), \
+         thread (again) under light ({all}). The reasons are in "
+    );
+    assert!(failure.text.contains(&told), "{}", failure.text);
+}
+
+#[test]
+fn a_machine_with_one_cpu_is_asked_for_what_it_can_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut trials = Synthetic::with(|_, _| Fault::OneCpu);
+    let words = ["--rounds", "1", "--workloads", "light", "--require-valid"];
+    compare(folder.path(), &words, &mut trials).1.unwrap();
+}

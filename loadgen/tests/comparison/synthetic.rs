@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     NoCost,
     /// Two echoes came back wrong.
     Corrupted,
+    /// The machine has one CPU for both sides.
+    OneCpu,
 }
 
 type FaultOf = Box<dyn Fn(&Plan, &SuitePlace) -> Fault>;
@@ -154,6 +156,9 @@ pub(crate) fn environment() -> Environment {
 
 /// One trial with figures of the size that such servers have.
 pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measurement {
+    let mut plan = plan.clone();
+    plan.placement.shared |= fault == Fault::OneCpu;
+    let plan = &plan;
     let model = Model::of(&plan.target);
     let workload = &plan.workload;
     let clients = f64::from(workload.clients);
@@ -229,6 +234,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             context_switches_method: "wait4 rusage (whole life)".into(),
             syscalls_per_message: plan.counting.then(|| model.syscalls(plan.workload.clients)),
             syscalls_method: "perf event raw_syscalls:sys_enter, inherited".into(),
+            throttled: Some(Throttling::default()),
         }
     };
     Measurement {
@@ -260,7 +266,10 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             suite: Some(place.clone()),
             measured_from: Some(format!("2026-01-31T10:{:02}:03.25Z", place.round)),
         },
-        environment: environment(),
+        environment: Environment {
+            cpus_usable: Some(if fault == Fault::OneCpu { 1 } else { 2 }),
+            ..environment()
+        },
         complete,
         incomplete_reason: (!complete).then(|| "the server died: killed by signal 9 after 1.2 s".into()),
         valid,
@@ -271,6 +280,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
                 3.0,
                 "other programs used 14 % of cpu 0 (limit 3 %): close them, run again",
             )],
+            Fault::OneCpu => vec![Reason::new("shared_cpus", 1.0, 0.0, "the only CPU that there is")],
             Fault::Corrupted => vec![Reason::new("corrupted", 2.0, 0.0, "2 echoes came back corrupted")],
             _ => vec![],
         },
@@ -340,6 +350,8 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             memory_peak_bytes: Some(9 << 20),
             cpu_pressure_percent: Some(1.5),
             foreign_cpu_percent_max: Some(if fault == Fault::ForeignLoad { 14.0 } else { 0.6 }),
+            throttled: Some(Throttling::default()),
+            stopped_s: Some(0.0),
         },
         limiter: Limiter::ServerCpu,
         server_stats: None,

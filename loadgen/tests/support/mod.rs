@@ -100,6 +100,7 @@ pub(crate) fn plan(workload: Workload) -> Plan {
         },
         timeout_ms: 5_000,
         connect_timeout_ms: 5_000,
+        max_errors_percent: Plan::MAX_ERRORS_PERCENT,
         seed: 1,
         source_addresses: vec![],
         repeat_for_ms: 0,

@@ -2,7 +2,7 @@
 
 mod values;
 
-pub use values::{Addresses, Pin, Size, count, duration, histogram_file, size};
+pub use values::{Addresses, Pin, Size, count, duration, histogram_file, seed, share_in_percent, size};
 
 use crate::cmd::calibrate::CalibrateArgs;
 use crate::cmd::compare::CompareArgs;
@@ -112,6 +112,10 @@ pub struct RunArgs {
     /// Longest wait for a connection, and for a target that does not listen yet
     #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true, value_parser = duration)]
     pub connect_timeout: Duration,
+
+    /// Share of the messages that may fail in a valid run
+    #[arg(long, value_name = "PERCENT", default_value = "0.1%", allow_hyphen_values = true, value_parser = share_in_percent)]
+    pub max_error_rate: f64,
 
     /// Addresses to connect from, in turn: 127.0.0.2-127.0.0.9 or a comma-separated list
     #[arg(long, value_name = "ADDRESSES", value_parser = addresses)]
@@ -231,7 +235,8 @@ pub struct WorkloadArgs {
         value_name = "NUMBER",
         default_value_t = 1,
         env = "LOADGEN_SEED",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = seed
     )]
     pub seed: u64,
 }

@@ -1,5 +1,6 @@
 //! The notations of values: times, counts, sizes, addresses, CPUs. Each refusal quotes what was typed and says what to write.
 
+use crate::record::Plan;
 use crate::report::hdr;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -146,6 +147,29 @@ pub fn count(text: &str) -> Result<u64, String> {
         .ok_or_else(wrong)
 }
 
+/// `1%`, `0.5 %`; 0 to 100, told in percent.
+pub fn share_in_percent(text: &str) -> Result<f64, String> {
+    let wrong = || format!("'{text}' is not a share like 1% or 0.1%, from 0% to 100%");
+    let number = text.strip_suffix('%').map(str::trim_end);
+    let number = number.or((text == "0").then_some("0")).ok_or_else(wrong)?;
+    let percent: f64 = number.parse().map_err(|_| wrong())?;
+    (0.0..=100.0).contains(&percent).then_some(percent).ok_or_else(wrong)
+}
+
+/// A whole number that every reader of JSON keeps.
+pub fn seed(text: &str) -> Result<u64, String> {
+    let seed = text
+        .parse()
+        .map_err(|_| format!("'{text}' is not a whole number from 0 to {} (2^53)", Plan::MOST_SEED))?;
+    if seed > Plan::MOST_SEED {
+        return Err(format!(
+            "many readers of JSON lose digits above {} (2^53), and with them the seed: give a smaller number",
+            Plan::MOST_SEED
+        ));
+    }
+    Ok(seed)
+}
+
 /// `64`, `1KiB`, `64..1024`.
 pub fn size(text: &str) -> Result<Size, String> {
     const LARGEST: u64 = 1 << 30;
@@ -233,6 +257,32 @@ mod tests {
             "1e9",
         ] {
             assert!(at(text).unwrap_err().contains("date +%s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_failures_is_in_percent_and_says_so() {
+        for (text, percent) in [("1%", 1.0), ("0.1%", 0.1), ("0.5 %", 0.5), ("0", 0.0), ("100%", 100.0)] {
+            assert_eq!(share_in_percent(text), Ok(percent), "{text}");
+        }
+        for wrong in ["1", "0.01", "-1%", "101%", "NaN%", "%", "x%"] {
+            let text = share_in_percent(wrong).unwrap_err();
+            assert!(text.contains(wrong) && text.contains("like 1%"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_seed_that_readers_of_json_would_lose_is_refused() {
+        assert_eq!(seed("9007199254740992"), Ok(1 << 53));
+        for wrong in ["9007199254740993", "18446744073709551615"] {
+            let text = seed(wrong).unwrap_err();
+            assert!(
+                text.contains("above 9007199254740992 (2^53)") && text.contains("smaller"),
+                "{text}"
+            );
+        }
+        for wrong in ["18446744073709551616", "-1", "", "x"] {
+            assert!(seed(wrong).unwrap_err().contains("is not a whole number"), "{wrong}");
         }
     }
 

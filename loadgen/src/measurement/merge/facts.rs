@@ -104,6 +104,10 @@ impl<'a> Facts<'a> {
             source_addresses: addresses.into_iter().collect(),
             connect_window: plans().map(|plan| plan.connect_window).sum(),
             counting: plans().any(|plan| plan.counting),
+            // The strictest.
+            max_errors_percent: plans()
+                .map(|plan| plan.max_errors_percent)
+                .fold(f64::INFINITY, f64::min),
             repeat_for_ms: self.common("plan.repeat_for_ms", |record| record.plan.repeat_for_ms),
             placement: Placement {
                 shared: self.parts.iter().any(|part| part.record.plan.placement.shared),

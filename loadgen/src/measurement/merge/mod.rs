@@ -52,7 +52,7 @@ pub fn merge(mut parts: Vec<Part>, lost: &[String]) -> Result<Measurement, Strin
         merged.limiter = Limiter::Connections;
     }
     merged.reasons = reasons(&parts, &merged, &spans, lost);
-    merged.valid = merged.reasons.is_empty();
+    merged.valid = merged.all_possible_stand();
     Ok(merged)
 }
 
@@ -86,8 +86,8 @@ fn added(parts: &[Part], spans: &Spans, histograms: &Distributions) -> Measureme
         windows: sums::windows(parts, spans, one_server),
         repetitions: sums::repetitions(parts, whole_s, one_server),
         fairness_jain: None,
-        server_cost: sums::server_cost(parts),
-        loadgen_cost: sums::loadgen_cost(),
+        server_cost: sums::server_cost(parts, one_server),
+        loadgen_cost: sums::loadgen_cost(parts),
         network: sums::network(parts),
         cpu_distance: None, // Several machines have no distance of their own.
         hiccup: histograms.hiccups(parts),

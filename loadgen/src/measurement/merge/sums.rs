@@ -6,7 +6,7 @@ use super::{Part, listed};
 use crate::quantity::{self, Clock, Reading};
 use crate::record::{
     Connections, Counts, Hiccup, Histograms, LatencySet, LittlesLaw, LoadgenCost, Measurement, Network, Repetition,
-    ServerCost, ServerStats, Totals, Window,
+    ServerCost, ServerStats, Throttling, Totals, Window,
 };
 use crate::recorder::latency::LatencyHistogram;
 use crate::units::{count_f64, len_f64, round_usize};
@@ -54,7 +54,7 @@ pub(super) fn totals(parts: &[Part]) -> Totals {
 }
 
 /// How the server's cost was measured; its figures are [`quantities`].
-pub(super) fn server_cost(parts: &[Part]) -> ServerCost {
+pub(super) fn server_cost(parts: &[Part], one_server: bool) -> ServerCost {
     if let [alone] = parts {
         return alone.record.server_cost.clone();
     }
@@ -83,11 +83,26 @@ pub(super) fn server_cost(parts: &[Part]) -> ServerCost {
         context_switches_method: method(|cost| &cost.context_switches_method),
         syscalls_per_message: None,
         syscalls_method: "not counted: records of several generators are added".to_string(),
+        throttled: throttled(parts, one_server, |record| record.server_cost.throttled),
     }
 }
 
-/// All of it are [`quantities`].
-pub(super) fn loadgen_cost() -> LoadgenCost {
+/// One server's is the worst that a generator saw; else all add up. None where one does not know.
+fn throttled(parts: &[Part], is_the_same: bool, of: impl Fn(&Measurement) -> Option<Throttling>) -> Option<Throttling> {
+    let all: Option<Vec<Throttling>> = parts.iter().map(|part| of(&part.record)).collect();
+    all?.into_iter().reduce(|one, other| {
+        if is_the_same {
+            return if one.stopped_s < other.stopped_s { other } else { one };
+        }
+        Throttling {
+            periods: one.periods + other.periods,
+            stopped_s: one.stopped_s + other.stopped_s,
+        }
+    })
+}
+
+/// All else are [`quantities`].
+pub(super) fn loadgen_cost(parts: &[Part]) -> LoadgenCost {
     LoadgenCost {
         threads: 0,
         cpu_s: 0.0,
@@ -98,6 +113,8 @@ pub(super) fn loadgen_cost() -> LoadgenCost {
         memory_peak_bytes: None,
         foreign_cpu_percent_max: None,
         cpu_pressure_percent: None,
+        throttled: throttled(parts, false, |record| record.loadgen_cost.throttled),
+        stopped_s: None,
     }
 }
 

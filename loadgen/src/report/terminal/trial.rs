@@ -156,7 +156,7 @@ fn messages(trial: &Measurement) -> String {
         parts.push(format!("reopened {}", count(trial.connections.reopened)));
     }
     if trial.plan.counting {
-        parts[0] += " (no timing: system calls were counted)";
+        parts[0] += " (no timing: a counting trial)";
     }
     parts.join("    ")
 }
@@ -308,9 +308,10 @@ fn server_cost_more(trial: &Measurement) -> String {
         },
     ]
     .into_iter()
+    // Why they were not counted is the verdict.
     .chain(trial.plan.counting.then(|| match cost.syscalls_per_message {
         Some(calls) => format!("{calls:.2} system calls per message"),
-        None => format!("system calls {}", or_why(None, &cost.syscalls_method)),
+        None => "system calls n/a".to_string(),
     }))
     .collect::<Vec<_>>()
     .join(", ")
@@ -379,8 +380,10 @@ fn verdict(trial: &Measurement) -> String {
         let reason = (trial.incomplete_reason.as_ref()).map_or("no reason was recorded", Incomplete::as_str);
         reasons.insert(0, format!("the run did not end: {reason}"));
     }
-    if reasons.is_empty() && trial.valid {
-        return "valid".to_string();
+    match (trial.valid, reasons.is_empty()) {
+        (true, true) => "valid".to_string(),
+        // What cannot be had on this machine is void, all else stands.
+        (true, false) => format!("valid, but: {}", reasons.join("; ")),
+        (false, _) => format!("INVALID: {}", reasons.join("; ")),
     }
-    format!("INVALID: {}", reasons.join("; "))
 }

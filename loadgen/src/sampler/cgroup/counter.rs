@@ -61,7 +61,7 @@ impl CpuCounter {
 }
 
 /// The content of an open file from its start, up to 16 KiB (`usage_percpu` of a thousand CPUs).
-fn read_open(file: &File) -> Option<String> {
+pub(super) fn read_open(file: &File) -> Option<String> {
     let mut buffer = [0; 16 << 10];
     let length = file.read_at(&mut buffer, 0).ok()?;
     std::str::from_utf8(&buffer[..length]).ok().map(str::to_owned)
@@ -94,7 +94,7 @@ fn parse_cpu_stat(text: &str) -> Option<CpuTime> {
 
 /// User and kernel time such that their sum is the precise total. Version 1 takes the split from the tick and the
 /// total from the scheduler's clock; version 2 and rusage are scaled like this by the kernel (`cputime_adjust`).
-fn scaled(total_ns: u64, user_ns: Option<u64>, system_ns: Option<u64>) -> CpuTime {
+pub(in crate::sampler) fn scaled(total_ns: u64, user_ns: Option<u64>, system_ns: Option<u64>) -> CpuTime {
     let (Some(user), Some(system)) = (user_ns, system_ns) else {
         return CpuTime {
             total_ns,

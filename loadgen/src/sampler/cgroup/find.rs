@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) hierarchy: Hierarchy,
+    /// The highest group of the hierarchy that is seen from here.
+    pub(super) mount: PathBuf,
     pub(super) directory: PathBuf,
 }
 
@@ -16,6 +18,8 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hierarchy {
     CpuacctV1,
+    /// Quotas; often one mount with `CpuacctV1`.
+    CpuV1,
     MemoryV1,
     V2,
 }
@@ -33,7 +37,7 @@ pub(in crate::sampler) fn machine_directory() -> Option<(u8, PathBuf)> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     hierarchies(&mounts)
         .into_iter()
-        .filter(|mount| mount.hierarchy != Hierarchy::MemoryV1 && is_root(&mount.point))
+        .filter(|mount| matches!(mount.hierarchy, Hierarchy::CpuacctV1 | Hierarchy::V2) && is_root(&mount.point))
         .map(|mount| (if mount.hierarchy == Hierarchy::V2 { 2 } else { 1 }, mount.point))
         .next()
 }
@@ -83,6 +87,7 @@ fn hierarchies(mountinfo: &str) -> Vec<Mount> {
         let mount = mounts.iter().find(|mount| match hierarchy {
             Hierarchy::V2 => mount.fs_type == "cgroup2",
             Hierarchy::CpuacctV1 => mount.fs_type == "cgroup" && mount.super_options.contains_key("cpuacct"),
+            Hierarchy::CpuV1 => mount.fs_type == "cgroup" && mount.super_options.contains_key("cpu"),
             Hierarchy::MemoryV1 => mount.fs_type == "cgroup" && mount.super_options.contains_key("memory"),
         })?;
         Some(Mount {
@@ -91,10 +96,15 @@ fn hierarchies(mountinfo: &str) -> Vec<Mount> {
             point: mount.mount_point.clone(),
         })
     };
-    [Hierarchy::CpuacctV1, Hierarchy::MemoryV1, Hierarchy::V2]
-        .into_iter()
-        .filter_map(find)
-        .collect()
+    [
+        Hierarchy::CpuacctV1,
+        Hierarchy::CpuV1,
+        Hierarchy::MemoryV1,
+        Hierarchy::V2,
+    ]
+    .into_iter()
+    .filter_map(find)
+    .collect()
 }
 
 /// Directories of a process from the texts of `/proc/self/mountinfo` and `/proc/PID/cgroup`.
@@ -107,6 +117,7 @@ fn places(mountinfo: &str, memberships: &str) -> Vec<Place> {
             let is_ours = match mount.hierarchy {
                 Hierarchy::V2 => controllers.all(str::is_empty),
                 Hierarchy::CpuacctV1 => controllers.any(|name| name == "cpuacct"),
+                Hierarchy::CpuV1 => controllers.any(|name| name == "cpu"),
                 Hierarchy::MemoryV1 => controllers.any(|name| name == "memory"),
             };
             is_ours.then(|| parts.next())?
@@ -117,11 +128,12 @@ fn places(mountinfo: &str, memberships: &str) -> Vec<Place> {
             return None;
         }
         let directory = match below.trim_start_matches('/') {
-            "" => mount.point,
+            "" => mount.point.clone(),
             below => mount.point.join(below),
         };
         Some(Place {
             hierarchy: mount.hierarchy,
+            mount: mount.point.clone(),
             directory,
         })
     };
@@ -178,7 +190,10 @@ mod tests {
         let place = |path: &str| directories(DOCKER_V1, &format!("3:cpu,cpuacct:{path}\n"));
         assert_eq!(
             place("/docker/4f1e/sub"),
-            [(Hierarchy::CpuacctV1, "/sys/fs/cgroup/cpu,cpuacct/sub".into())]
+            [
+                (Hierarchy::CpuacctV1, "/sys/fs/cgroup/cpu,cpuacct/sub".into()),
+                (Hierarchy::CpuV1, "/sys/fs/cgroup/cpu,cpuacct/sub".into()),
+            ]
         );
         assert_eq!(
             place("/system.slice"),

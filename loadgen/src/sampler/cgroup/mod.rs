@@ -5,11 +5,13 @@
 
 mod counter;
 mod find;
+mod quota;
 
-pub(super) use counter::parse_numbers;
 pub use counter::{CpuCounter, CpuTime};
+pub(super) use counter::{parse_numbers, scaled};
 pub(super) use find::machine_directory;
 pub use find::{container_id, version};
+pub use quota::{QuotaWatch, Throttled};
 
 use super::process;
 use counter::{field, parse_number};
@@ -55,6 +57,8 @@ impl Cgroup {
                 Hierarchy::CpuacctV1 | Hierarchy::MemoryV1 => true,
                 // Version 2 comes last in the list. Beside version 1 it adds nothing.
                 Hierarchy::V2 => group.place(Hierarchy::CpuacctV1).is_none(),
+                // A quota of the server's own would be a limit.
+                Hierarchy::CpuV1 => false,
             };
             if !is_needed {
                 continue;
@@ -157,7 +161,7 @@ impl Cgroup {
         let place = self.cpu_place()?;
         let file = match place.hierarchy {
             Hierarchy::V2 => "cgroup.threads",
-            Hierarchy::CpuacctV1 | Hierarchy::MemoryV1 => "tasks",
+            Hierarchy::CpuacctV1 | Hierarchy::CpuV1 | Hierarchy::MemoryV1 => "tasks",
         };
         let text = fs::read_to_string(place.directory.join(file)).ok()?;
         Some(text.lines().count() as u64)
@@ -186,7 +190,7 @@ impl Cgroup {
             Hierarchy::V2 => Ok(CpuCounter::V2 {
                 stat: open("cpu.stat")?,
             }),
-            Hierarchy::CpuacctV1 | Hierarchy::MemoryV1 => Ok(CpuCounter::V1 {
+            Hierarchy::CpuacctV1 | Hierarchy::CpuV1 | Hierarchy::MemoryV1 => Ok(CpuCounter::V1 {
                 usage: open("cpuacct.usage")?,
                 user: open("cpuacct.usage_user").ok(),
                 system: open("cpuacct.usage_sys").ok(),
@@ -240,7 +244,8 @@ pub fn limits() -> Vec<(String, String)> {
         let files: &[&str] = match place.hierarchy {
             Hierarchy::V2 => &["cpu.max", "memory.max", "pids.max", "cpuset.cpus.effective"],
             Hierarchy::MemoryV1 => &["memory.limit_in_bytes"],
-            Hierarchy::CpuacctV1 => &["cpu.cfs_quota_us"],
+            Hierarchy::CpuV1 => &["cpu.cfs_quota_us"],
+            Hierarchy::CpuacctV1 => &[],
         };
         let read = move |file: &&str| {
             let text = fs::read_to_string(place.directory.join(file)).ok()?;

@@ -73,17 +73,11 @@ fn draw(svg: &mut String, quantity: &Quantity, row: &Row, axis: &Scale, middle: 
         middle + 4.5,
         escaped(&row.target)
     );
-    let Some(spread) = row.spread(quantity) else {
-        let _ = writeln!(
-            svg,
-            r##"<text x="{:.1}" y="{:.1}" fill="#888" font-style="italic">not measured</text>"##,
-            LEFT + 6.0,
-            middle + 4.5
-        );
-        return;
-    };
-    bar(svg, row, spread, axis, middle);
-    let mut furthest = axis.place(spread.max);
+    let spread = row.spread(quantity);
+    if let Some(spread) = spread {
+        bar(svg, row, spread, axis, middle);
+    }
+    let mut furthest = spread.map_or(LEFT, |spread| axis.place(spread.max));
     for point in &row.points {
         if let Some(figure) = point.figure(quantity) {
             let x = axis.place(figure);
@@ -92,6 +86,18 @@ fn draw(svg: &mut String, quantity: &Quantity, row: &Row, axis: &Scale, middle: 
             dot(svg, place, 2.5, point.valid.then_some("#666"));
         }
     }
+    let Some(spread) = spread else {
+        // Measured, and taken away by a gate in each trial: that is no hole.
+        let is_void = row.points.iter().any(|point| point.figure(quantity).is_some());
+        let _ = writeln!(
+            svg,
+            r##"<text x="{:.1}" y="{:.1}" fill="#888" font-style="italic">{}</text>"##,
+            furthest + 8.0,
+            middle + 4.5,
+            if is_void { "void in every round" } else { "not measured" }
+        );
+        return;
+    };
     let (label, fill) = if row.believed {
         (quantity.print(spread.median), "#222")
     } else {

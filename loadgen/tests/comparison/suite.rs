@@ -145,6 +145,11 @@ fn other_programs_void_rates_and_nothing_is_run_again_for_it() {
         row.spread(&MESSAGES_PER_S).is_none(),
         "a rate that is void is not shown"
     );
+    let chart = fs::read_to_string(store.folder().join("messages-per-s-light.svg")).unwrap();
+    assert!(
+        chart.matches("void in every round").count() == 4 && !chart.contains("not measured"),
+        "{chart}"
+    );
 }
 
 #[test]

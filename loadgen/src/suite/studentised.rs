@@ -8,6 +8,8 @@
 
 use statrs::distribution::{Continuous, ContinuousCDF, Normal};
 use statrs::function::gamma::ln_gamma;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// The range of `means` independent standard normals over an independent estimate of their deviation.
 #[derive(Clone, Copy, Debug)]
@@ -48,9 +50,23 @@ impl StudentisedRange {
         (over(&|s| self.range_cdf(q * s)) / over(&|_| 1.0)).min(1.0)
     }
 
-    /// The range that is exceeded with probability `1 - p`, for `p` between 0 and 1: by false position (Illinois), to 1e-6.
+    /// The range that is exceeded with probability `1 - p`, for `p` between 0 and 1. Every table of a comparison asks for the
+    /// same ones again, and each takes many thousand terms: an interrupted comparison would spend its last seconds on them.
     #[must_use]
     pub fn inverse_cdf(&self, p: f64) -> f64 {
+        static KNOWN: Mutex<BTreeMap<[u64; 3], f64>> = Mutex::new(BTreeMap::new());
+        let key = [self.means, self.freedom, p].map(f64::to_bits);
+        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known().get(&key) {
+            return *found;
+        }
+        let found = self.search(p);
+        known().insert(key, found);
+        found
+    }
+
+    /// By false position (Illinois), to 1e-6.
+    fn search(&self, p: f64) -> f64 {
         let (mut low, mut high) = (0.0, 4.0);
         let (mut below, mut above) = (-p, self.cdf(high) - p);
         while above < 0.0 && high < 1e6 {

@@ -218,6 +218,43 @@ fn on_one_shared_cpu_capacity_is_what_there_is_and_with_more_cpus_sharing_is_a_f
 }
 
 #[test]
+fn so_many_messages_may_fail_as_were_allowed_and_the_verdict_names_their_share() {
+    let mut trial = clean();
+    let sent = trial.counts.sent;
+    let failed = sent / 50;
+    trial.counts.ok -= failed;
+    (trial.counts.reset, trial.counts.closed) = (failed - 3, 3);
+    trial.windows[0].ok -= failed;
+    trial.windows[0].errors += failed;
+    trial.littles_law = None;
+    assert_eq!(
+        trial.plan.max_errors_percent, 0.1,
+        "records of before had no other limit"
+    );
+    for (limit, told) in [(0.1, true), (1.0, true), (2.1, false)] {
+        trial.plan.max_errors_percent = limit;
+        let judged = judged(trial.clone());
+        assert_eq!(!judged.valid, told, "limit {limit} %");
+        let text = format!(
+            "{failed} of {sent} messages failed, 2.00 % (limit {limit} %): {} reset, 3 closed",
+            failed - 3
+        );
+        assert_eq!(text_of(&judged), if told { text } else { String::new() });
+    }
+}
+
+#[test]
+fn a_gap_of_a_loadgen_that_was_not_stopped_is_the_busy_machines() {
+    let mut trial = clean();
+    trial.windows[3].length_s = 0.3;
+    for (stopped_s, why) in [(None, "was it stopped"), (Some(0.0), "too busy to let it run")] {
+        trial.loadgen_cost.stopped_s = stopped_s;
+        let text = text_of(&judged(trial.clone()));
+        assert!(text.contains("took 0.30 s") && text.contains(why), "{text}");
+    }
+}
+
+#[test]
 fn more_threads_than_cpus_are_told_which_number_would_do() {
     let mut trial = clean();
     trial.loadgen_cost.run_queue_delay_percent_max = Some(50.0);
@@ -620,6 +657,28 @@ fn a_loadgen_that_was_stopped_in_its_warm_up_says_so() {
     // It looks every 10 ms.
     let stopped_s = trial.loadgen_cost.stopped_s.unwrap();
     assert!(stopped_s >= FREEZE.as_secs_f64() - 0.02, "{stopped_s} s");
+}
+
+#[test]
+fn what_ended_threads_took_with_them_is_not_told_of_an_attached_server() {
+    let server = thread_server();
+    let run = |flags: &str| {
+        record_of(
+            &loadgen(&format!("-T {} -c 10 -m 20 {flags}", server.address()))
+                .output()
+                .unwrap(),
+        )
+    };
+    let (churn, lasting) = (run("--churn").server_cost, run("").server_cost);
+    assert_eq!(churn.context_switches_per_message, None);
+    assert!(
+        churn
+            .context_switches_method
+            .contains("threads and processes that ended"),
+        "{churn:?}"
+    );
+    assert!(lasting.context_switches_per_message > Some(0.0), "{lasting:?}");
+    let _ = server.stop();
 }
 
 /// A group of this machine whose processes may use a twentieth of a CPU together, which any server wants more of, on a busy

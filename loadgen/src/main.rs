@@ -101,7 +101,8 @@ fn look_at(verb: Verb) -> Result<Option<Exit>, Failure> {
             rendered.map_err(|error| Failure::fault(format!("the manual page: {error}")))?;
             cmd::output::print(&String::from_utf8_lossy(&page))?;
         }
-        _ => cmd::output::print(&cmd::list::run())?,
+        Verb::List(servers) => cmd::output::print(&cmd::list::run(&servers)?)?,
+        _ => {}
     }
     Ok(None)
 }
@@ -116,7 +117,7 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
     let no_private_network = match args.network {
         // A comparison that is gone on with may have left the choice open.
         NetworkChoice::Host => Some("--network host".to_string()),
-        _ => no_private_network(args.targets != "running"),
+        _ => no_private_network(args.targets.as_deref() != Some("running")),
     };
     let pin: Pin = args
         .pin
@@ -139,6 +140,7 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
             no_build: args.no_build,
             round: None,
             no_private_network,
+            output_folder: None,
         },
         &here,
         &mut std::io::stdout(),
@@ -152,6 +154,7 @@ fn sweep(args: &SweepArgs, command: &[String]) -> Result<(), Failure> {
         no_build: args.no_build,
         round: None,
         no_private_network,
+        output_folder: None,
     };
     let here = (environment::label(), command);
     cmd::sweep::run(

@@ -170,6 +170,7 @@ impl Bench<'_> {
             counting: false,
             start_at: None,
             network: crate::record::NetworkChoice::Host,
+            external: None,
         }
     }
 }

@@ -3,9 +3,10 @@
 mod add;
 mod same_place;
 
-use super::arguments::{seed, share_in_percent};
+use super::arguments::{ServerArgs, seed, share_in_percent};
 use super::leftovers;
 use super::progress::compare as progress;
+use super::resolve::servers::servers;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
 use crate::measurement::store::{Store, remove_half_written_below, remove_half_written_of};
@@ -33,9 +34,12 @@ const BYTES_OF_A_RECORD: u64 = 256 * 1024;
 #[derive(Clone, Debug, clap::Args)]
 pub struct CompareArgs {
     /// Targets, separated by commas, or `default`, or `all` (`loadgen list` shows them), or `running`: those that are up
-    /// already, here or in containers
-    #[arg(long, default_value = "default", value_name = "NAMES")]
-    pub targets: String,
+    /// already, here or in containers [default: your own servers where you bring some, else `default`]
+    #[arg(long, value_name = "NAMES")]
+    pub targets: Option<String>,
+
+    #[command(flatten)]
+    pub servers: ServerArgs,
 
     /// Workloads, separated by commas, or `default`
     #[arg(long, default_value = "default", value_name = "NAMES")]
@@ -72,7 +76,7 @@ pub struct CompareArgs {
     pub results: PathBuf,
 
     /// Go on with an interrupted comparison; what it has is not repeated
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "workloads", "seed", "max_error_rate", "label", "results", "pin", "threads", "no_control"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "server", "servers", "workloads", "seed", "max_error_rate", "label", "results", "pin", "threads", "no_control"])]
     pub resume: Option<PathBuf>,
 
     /// Measure a further target under the plan of a comparison that is there, two of its targets beside it in rounds of
@@ -172,7 +176,7 @@ pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut d
             bytes_needed(&file.suite),
         )?,
     };
-    trials.prepare()?;
+    trials.prepare(&file.suite.externals, store.folder())?;
     let ended = {
         let mut view = progress::view(args.quiet);
         run_suite(&mut file, trials, &mut store, view.as_mut())
@@ -208,7 +212,7 @@ fn require_valid(suite: &Suite, store: &Store) -> Result<(), Failure> {
 
 /// The suite that was asked for, before its first trial.
 fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<SuiteFile, Failure> {
-    let is_running = args.targets == RUNNING;
+    let is_running = args.targets.as_deref() == Some(RUNNING);
     if args.network == NetworkChoice::Private {
         let not_started = "it is for servers that loadgen starts, and --targets running are not: leave it out";
         let why = is_running.then_some(not_started).or(here.no_private_network.as_deref());
@@ -216,11 +220,14 @@ fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<S
             return Err(Failure::usage(format!("--network private: {why}")));
         }
     }
-    let targets = if is_running {
-        running_targets()?
-    } else {
-        matrix::targets(&args.targets).map_err(Failure::usage)?
+    let externals = servers(&args.servers)?;
+    let targets = match args.targets.as_deref() {
+        Some(RUNNING) => running_targets()?,
+        // Who brings servers wants those.
+        None if !externals.is_empty() => externals.iter().map(|server| server.name.clone()).collect(),
+        names => matrix::targets(names.unwrap_or("default"), &externals).map_err(Failure::usage)?,
     };
+    let externals = externals.into_iter().filter(|server| targets.contains(&server.name)).collect();
     let start = if is_running { Start::Never } else { Start::Always };
     let workloads = matrix::workloads(&args.workloads).map_err(Failure::usage)?;
     // `thread` is steady and in every default suite; else the first target runs twice.
@@ -238,13 +245,8 @@ fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<S
         spent_ms: 0,
         ended: None,
         suite: Suite {
-            name: match (args.targets.as_str(), args.workloads.as_str()) {
-                ("default", "default") => "default",
-                ("all", "default") => "all",
-                (RUNNING, "default") => RUNNING,
-                _ => "custom",
-            }
-            .to_string(),
+            name: suite_name(args).to_string(),
+            externals,
             targets,
             workloads,
             rounds_max: match args.rounds {
@@ -284,6 +286,16 @@ fn fitting(mut file: SuiteFile, here: &Here) -> SuiteFile {
         ));
     }
     file
+}
+
+fn suite_name(args: &CompareArgs) -> &'static str {
+    let is_default = args.servers.is_empty() && args.workloads == "default";
+    match args.targets.as_deref() {
+        None | Some("default") if is_default => "default",
+        Some("all") if is_default => "all",
+        Some(RUNNING) if is_default => RUNNING,
+        _ => "custom",
+    }
 }
 
 /// `--targets` for servers that are up already.

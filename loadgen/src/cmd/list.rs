@@ -1,18 +1,39 @@
 //! `loadgen list`: what can be measured, and under which workloads.
 
-use crate::record::{Stop, Workload};
+use crate::cmd::arguments::ServerArgs;
+use crate::cmd::resolve::servers::servers;
+use crate::failure::Failure;
+use crate::record::{External, Stop, Workload};
+use crate::subject;
 use crate::suite::preset::PRESETS;
 use comfy_table::{ContentArrangement, Table, presets};
 use echo_contract::catalog::{Selection, TARGETS};
 
-/// Both lists as text.
-#[must_use]
-pub fn run() -> String {
-    format!(
-        "Targets (* in the default comparison)\n{}\n\nWorkloads\n{}\n",
-        targets(),
-        workloads()
-    )
+/// All lists as text; the user's own servers where some are named.
+///
+/// # Errors
+/// When such a server is named in a way that cannot be read.
+pub fn run(own: &ServerArgs) -> Result<String, Failure> {
+    let mut text = format!("Targets (* in the default comparison)\n{}\n", targets());
+    let own = servers(own)?;
+    if !own.is_empty() {
+        text += &format!("\nYour own servers\n{}\n", own_servers(&own));
+    }
+    Ok(text + &format!("\nWorkloads\n{}\n", workloads()))
+}
+
+fn own_servers(own: &[External]) -> Table {
+    let mut table = table(["target", "model", "command", "what it is"]);
+    for server in own {
+        let missing = subject::what_is_missing(server);
+        table.add_row([
+            server.name.clone(),
+            server.model.as_str().to_string(),
+            server.command.join(" "),
+            missing.or(server.note.clone()).unwrap_or_default(),
+        ]);
+    }
+    table
 }
 
 fn targets() -> Table {
@@ -80,9 +101,11 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use super::ServerArgs;
+
     #[test]
     fn every_target_and_workload_is_listed() {
-        let list = super::run();
+        let list = super::run(&ServerArgs::default()).unwrap();
         let names = echo_contract::catalog::TARGETS.iter().map(|target| target.name);
         for name in names.chain(super::PRESETS.iter().map(|preset| preset.name)) {
             assert!(list.contains(name), "{name} is missing in\n{list}");

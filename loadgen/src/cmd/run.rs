@@ -30,6 +30,11 @@ pub fn run(
     check_start(&plan, SystemTime::now())?;
     let output = Output::prepare(&args.output)?;
     leftovers::remove(|| output.remove_half_written());
+    if let Some(external) = &plan.external
+        && !args.machine.no_build
+    {
+        subject::prepare_external(external)?;
+    }
     if echo_contract::catalog::find(&plan.target).is_some() && plan.start != crate::record::Start::Never {
         subject::server_directory(args.machine.no_build)?;
     }
@@ -42,6 +47,7 @@ pub fn run(
         command,
         interrupted: &interrupt::asked,
         no_private_network,
+        output_folder: None,
     };
     let mut line = progress::run::Line::new(args.quiet);
     let measurement = trial::run(&plan, &context, &mut |progress| line.show(&progress))?;

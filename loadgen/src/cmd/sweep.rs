@@ -1,8 +1,9 @@
 //! `loadgen sweep`: the highest rate within a response-time limit, or the curve over clients; a folder in `results/`.
 
 use super::leftovers;
+use super::resolve::servers::servers;
 use super::resolve::sweep::plan_at;
-use crate::cmd::arguments::{self, Size, Spacing};
+use crate::cmd::arguments::{self, ServerArgs, Size, Spacing};
 use crate::cmd::compare::without_path;
 use crate::compare::runner::{TrialProgress, Trials};
 use crate::compare::sweep::{SweepNow, SweepView, run_sweep};
@@ -29,6 +30,9 @@ pub struct SweepArgs {
     /// Who is measured: a name from `loadgen list`, or HOST:PORT of any TCP echo
     #[arg(short = 'T', long, value_name = "NAME|HOST:PORT", required_unless_present = "resume")]
     pub target: Option<String>,
+
+    #[command(flatten)]
+    pub servers: ServerArgs,
 
     /// Find the highest rate that keeps this limit on the response time, like p99<2ms (open loop)
     #[arg(long, value_name = "LIMIT", value_parser = slo)]
@@ -133,7 +137,7 @@ pub fn run(
         Some(folder) => store::remove_half_written_of(folder),
         None => store::remove_half_written_below(&args.results),
     });
-    trials.prepare()?;
+    trials.prepare(file.sweep.external.as_slice(), store.folder())?;
     let ended = {
         let mut view = Progress::new(args.quiet);
         run_sweep(
@@ -192,6 +196,7 @@ fn sweep_file(
     now: jiff::Timestamp,
 ) -> Result<SweepFile, Failure> {
     let target = args.target.clone().unwrap_or_default();
+    let external = servers(&args.servers)?.into_iter().find(|server| server.name == target);
     let mut flags = vec![
         format!("--warmup={}ms", args.warmup.as_millis()),
         format!("--size={}..{}", args.size.min_bytes, args.size.max_bytes),
@@ -212,6 +217,7 @@ fn sweep_file(
         command: without_path(command),
         sweep: Sweep {
             target,
+            external,
             flags,
             duration_ms: u64::try_from(args.duration.as_millis()).unwrap_or(u64::MAX),
             seed: args.seed,

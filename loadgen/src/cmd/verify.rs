@@ -3,6 +3,7 @@
 use super::leftovers;
 use crate::cmd::arguments::VerifyArgs;
 use crate::cmd::output::print;
+use crate::cmd::resolve::servers::servers;
 use crate::failure::{Exit, Failure};
 use crate::interrupt;
 use crate::notice::notice;
@@ -28,7 +29,15 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     leftovers::remove(|| 0);
     let mut broken = Vec::new();
     if named.is_empty() {
-        let server = subject::obtain(&subject::Request::attach(&args.target))?;
+        let servers = servers(&args.servers)?;
+        let external = servers.iter().find(|server| server.name == args.target);
+        if let Some(external) = external.filter(|_| !args.no_build) {
+            subject::prepare_external(external)?;
+        }
+        let server = subject::obtain(&subject::Request {
+            external,
+            ..subject::Request::attach(&args.target)
+        })?;
         // One of ours, also in a container: a pool is asked for no more than it has workers.
         let workers = args.workers.or(server.description().workers).unwrap_or(1);
         let profile = server

@@ -5,7 +5,7 @@
 use super::pace::Pace;
 use crate::failure::Failure;
 use crate::measurement::store::{SUITE_FILE, Store, pretty_json};
-use crate::record::Plan;
+use crate::record::{External, Plan};
 use crate::record::{Measurement, SuitePlace};
 use crate::report::folder;
 use crate::suite::findings::Findings;
@@ -15,6 +15,7 @@ use crate::suite::order;
 use crate::suite::precision::Known;
 use crate::suite::results::{Results, pair_of, round_of, usable, why_not};
 use crate::validity::gates::was_not_to_be_measured;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Tries of one pair in one round: the first, and one more within its block where that was no use.
@@ -22,11 +23,12 @@ const ATTEMPTS_MAX: u32 = 2;
 
 /// Runs trials. The real one starts servers; tests have one that does not.
 pub trait Trials {
-    /// Whatever must be there before the first trial, such as built servers. Called once, when the suite is checked.
+    /// Whatever must be there before the first trial, such as built servers. Called once, when the suite is checked. What servers print
+    /// may be kept in the folder.
     ///
     /// # Errors
     /// When there is no point in beginning.
-    fn prepare(&mut self) -> Result<(), Failure> {
+    fn prepare(&mut self, _externals: &[External], _folder: &Path) -> Result<(), Failure> {
         Ok(())
     }
 

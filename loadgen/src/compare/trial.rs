@@ -11,7 +11,7 @@ use crate::environment::{self, network as network_namespace};
 use crate::failure::{Exit, Failure};
 use crate::interrupt;
 use crate::notice::notice;
-use crate::record::{Environment, Incomplete, Measurement, Origin, SuitePlace};
+use crate::record::{Environment, External, Incomplete, Measurement, Origin, SuitePlace};
 use crate::record::{NetworkChoice, NetworkKind, NetworkPlace, Plan, Start};
 use crate::sampler::network::Tracking;
 use crate::sampler::syscalls::{self, SyscallCounter};
@@ -20,6 +20,7 @@ use crate::sampler::{distance, network, own};
 use crate::subject::{self, Request, Server};
 use crate::workload::pool;
 use echo_contract::catalog;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -42,6 +43,8 @@ pub struct Context<'a> {
     pub interrupted: &'a dyn Fn() -> bool,
     /// Why no trial can have a private network; none where it can.
     pub no_private_network: Option<&'a str>,
+    /// Where the output of servers that are not of the catalog is kept; none keeps it for an error's text only.
+    pub output_folder: Option<&'a Path>,
 }
 
 /// Runs one trial.
@@ -75,12 +78,13 @@ fn network_of(plan: &Plan, context: &Context<'_>) -> Result<NetworkPlace, Failur
         kind: NetworkKind::Host,
         note: note.map(str::to_owned),
     };
-    let starts = catalog::find(&plan.target).is_some_and(|row| match plan.start {
+    let of_catalog = catalog::find(&plan.target).is_some_and(|row| match plan.start {
         Start::Always => true,
         Start::Never => false,
         // Whoever holds the port is attached to, or named as what it is not.
         Start::Auto => !subject::is_held(row),
     });
+    let starts = of_catalog || plan.external.is_some();
     match (plan.network, starts, context.no_private_network) {
         (NetworkChoice::Host, ..) | (NetworkChoice::Auto, false, _) => Ok(host(None)),
         (NetworkChoice::Auto, true, Some(why)) => Ok(host(Some(why))),
@@ -109,6 +113,7 @@ fn in_private_network(
     let asked_to_stop = AtomicBool::new(false);
     let (sender, receiver) = mpsc::channel();
     let (place, command, round_environment) = (context.place.clone(), context.command, context.round_environment);
+    let output_folder = context.output_folder;
     let (workers, allow_public, no_build) = (context.workers, context.allow_public, context.no_build);
     thread::scope(|scope| {
         let asked_to_stop = &asked_to_stop;
@@ -127,6 +132,7 @@ fn in_private_network(
                 round_environment,
                 interrupted: &|| asked_to_stop.load(Ordering::Relaxed),
                 no_private_network: None,
+                output_folder,
             };
             measure(plan, &context, inside, &mut |now| {
                 let _ = sender.send(now); // Nobody listens any more: nothing to show.
@@ -187,6 +193,9 @@ fn measure(
         .map(|(before, after)| network::growth(&before, &after));
     let environment_changes = environment::changes(&environment, &environment::capture());
     let stopped = server.stop();
+    if let (Some(folder), Some(output)) = (context.output_folder, &stopped.output) {
+        subject::keep_output(folder, &plan.target, &title(plan, context.place.as_ref()), output)?;
+    }
     let cpu_distance = distance::between(&cpus_before, &cpus());
     Ok(assembly::assemble(Parts {
         plan,
@@ -212,6 +221,7 @@ fn measure(
 fn request<'a>(plan: &'a Plan, context: &Context<'_>, workers: Option<u32>) -> Request<'a> {
     Request {
         target: &plan.target,
+        external: plan.external.as_ref(),
         start: plan.start,
         workers,
         server_cpus: &plan.placement.server_cpus,
@@ -220,6 +230,14 @@ fn request<'a>(plan: &'a Plan, context: &Context<'_>, workers: Option<u32>) -> R
         allow_public: context.allow_public,
         no_build: context.no_build,
         counts_syscalls: plan.counting,
+    }
+}
+
+/// Which trial it was, over what its server printed.
+fn title(plan: &Plan, place: Option<&SuitePlace>) -> String {
+    match place {
+        Some(place) => format!("round {}, {}", place.round, plan.workload.name),
+        None => plan.workload.name.clone(),
     }
 }
 
@@ -254,10 +272,18 @@ pub struct RealTrials<'a> {
     pub round: Option<(u32, Environment)>,
     /// Why no trial can have a private network; none where it can.
     pub no_private_network: Option<String>,
+    /// See [`Context::output_folder`]; known once the comparison has a folder.
+    pub output_folder: Option<PathBuf>,
 }
 
 impl Trials for RealTrials<'_> {
-    fn prepare(&mut self) -> Result<(), Failure> {
+    fn prepare(&mut self, externals: &[External], folder: &Path) -> Result<(), Failure> {
+        self.output_folder = Some(folder.join("output"));
+        for server in externals {
+            if subject::what_is_missing(server).is_none() && !self.no_build {
+                subject::prepare_external(server)?;
+            }
+        }
         subject::server_directory(self.no_build).map(drop)
     }
 
@@ -274,8 +300,12 @@ impl Trials for RealTrials<'_> {
             command: self.command,
             interrupted: &interrupt::asked,
             no_private_network: self.no_private_network.as_deref(),
+            output_folder: self.output_folder.as_deref(),
         };
         if let Some(why) = pool::too_small(&plan.target, plan.workload.clients) {
+            return assembly::not_to_be_measured(plan, &context, &why);
+        }
+        if let Some(why) = plan.external.as_ref().and_then(subject::what_is_missing) {
             return assembly::not_to_be_measured(plan, &context, &why);
         }
         if plan.counting

@@ -1,5 +1,6 @@
 //! What will be done: checked and complete. `--dry-run` prints it, every record stores it, nothing is defaulted later.
 
+use super::External;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
@@ -40,6 +41,9 @@ pub struct Plan {
     /// Whose network a server that loadgen starts is measured in.
     #[serde(default = "NetworkChoice::before_there_was_one")]
     pub network: NetworkChoice,
+    /// The server of that name, where it is not one of the catalog.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
 }
 
 /// See [`Plan::network`].

@@ -3,10 +3,11 @@
 //! every page, thread and child of the server is accounted from the start.
 
 use crate::failure::Failure;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::getppid;
+use nix::unistd::{Pid, getppid};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -16,28 +17,28 @@ use std::{fs, io};
 /// The verb, as `cmd::arguments` names it.
 const VERB: &str = "launch-server";
 
-/// The command that becomes `binary`. `launcher` is loadgen's executable. With `holds` it waits before that until its
-/// stdin ends, so that it can be observed from the server's first instruction on.
-pub(super) fn command<'a>(
-    launcher: &Path,
-    cgroup: impl Iterator<Item = &'a Path>,
-    nofile: Option<u64>,
-    holds: bool,
-    binary: &Path,
-    arguments: &[String],
-) -> Command {
-    let mut command = Command::new(launcher);
+/// The command that becomes the server. Where system calls are counted it waits before that until its stdin ends, so that it
+/// can be observed from the server's first instruction on.
+pub(super) fn command<'a>(launch: &super::spawn::Launch<'_>, cgroup: impl Iterator<Item = &'a Path>) -> Command {
+    let mut command = Command::new(launch.launcher);
     command.arg(VERB).arg("--parent").arg(std::process::id().to_string());
     for directory in cgroup {
         command.arg("--cgroup").arg(directory);
     }
-    if let Some(nofile) = nofile {
+    for cpu in launch.cpus {
+        command.arg("--cpu").arg(cpu.to_string());
+    }
+    if let Some(nofile) = launch.nofile {
         command.arg("--nofile").arg(nofile.to_string());
     }
-    if holds {
+    if launch.counts_syscalls {
         command.arg("--hold");
     }
-    command.arg("--").arg(binary).args(arguments);
+    command.arg("--").arg(launch.binary).args(launch.arguments);
+    command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
+    if let Some(folder) = launch.folder {
+        command.current_dir(folder);
+    }
     command
 }
 
@@ -50,6 +51,9 @@ pub struct LaunchArgs {
     /// Process that must still be there
     #[arg(long)]
     parent: Option<i32>,
+    /// CPU to run on
+    #[arg(long = "cpu")]
+    cpus: Vec<usize>,
     /// Descriptor limit
     #[arg(long)]
     nofile: Option<u64>,
@@ -78,6 +82,9 @@ pub fn launch_server(launch: &LaunchArgs) -> Failure {
     if launch.parent.is_some_and(|parent| getppid().as_raw() != parent) {
         return Failure::fault(format!("{VERB}: loadgen is gone"));
     }
+    if let Err(error) = pin_to(&launch.cpus) {
+        return Failure::usage(format!("{VERB}: CPUs {:?} cannot be had: {error}", launch.cpus));
+    }
     if let Some(nofile) = launch.nofile
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, nofile, nofile)
     {
@@ -91,10 +98,23 @@ pub fn launch_server(launch: &LaunchArgs) -> Failure {
     Failure::unreachable(format!("{} cannot be run: {error}", binary.display()))
 }
 
+/// Keeps this process, and what it starts, on these CPUs; on all it may have where none is named.
+fn pin_to(cpus: &[usize]) -> nix::Result<()> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu)?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::Parser as _;
+    use crate::subject::spawn;
 
     #[derive(clap::Parser)]
     struct Typed {
@@ -110,18 +130,24 @@ mod tests {
     fn what_the_command_says_is_what_the_verb_reads() {
         let cgroups = [Path::new("/a"), Path::new("/b")];
         let arguments = ["--port".to_owned(), "0".to_owned()];
-        let command = command(
-            Path::new("loadgen"),
-            cgroups.into_iter(),
-            Some(256),
-            true,
-            Path::new("/x"),
-            &arguments,
-        );
+        let launch = spawn::Launch {
+            launcher: Path::new("loadgen"),
+            binary: Path::new("/x"),
+            arguments: &arguments,
+            environment: &[],
+            folder: None,
+            cpus: &[0, 2],
+            nofile: Some(256),
+            target: "stand-in",
+            workers: None,
+            counts_syscalls: true,
+        };
+        let command = command(&launch, cgroups.into_iter());
         let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
         assert_eq!(words[0], VERB);
         let expected = LaunchArgs {
             cgroups: ["/a", "/b"].map(PathBuf::from).into(),
+            cpus: vec![0, 2],
             parent: i32::try_from(std::process::id()).ok(),
             nofile: Some(256),
             hold: true,

@@ -4,6 +4,7 @@
 mod attach;
 mod build;
 mod container;
+mod external;
 mod fingerprint;
 mod holder;
 mod launch;
@@ -19,6 +20,7 @@ mod truth;
 mod verify;
 
 pub use build::server_directory;
+pub use external::{keep_output, prepare as prepare_external, what_is_missing};
 pub use fingerprint::sha256_of;
 pub use holder::{is_held, running};
 pub use launch::{LaunchArgs, launch_server};

@@ -3,6 +3,7 @@
 use super::attach;
 use super::build::{self, server_directory};
 use super::container::{self, Container};
+use super::external;
 use super::fingerprint::sha256_of;
 use super::holder::{Holder, awaited, holder_at, holder_of};
 use super::probe;
@@ -11,7 +12,7 @@ use super::server::{Process, Server, last_lines};
 use super::spawn::{self, Running};
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::record::{self, Origin, Start};
+use crate::record::{self, External, Origin, Start};
 use crate::sampler::cgroup::{self, Cgroup};
 use crate::sampler::process::{self, Watch};
 use crate::sampler::socket::Owner;
@@ -24,6 +25,8 @@ use std::time::Duration;
 pub struct Request<'a> {
     /// Catalog name, or `HOST:PORT`.
     pub target: &'a str,
+    /// The server of that name, where it is not one of the catalog.
+    pub external: Option<&'a External>,
     pub start: Start,
     /// `--workers` of a server that is started; none leaves it to the server.
     pub workers: Option<u32>,
@@ -47,6 +50,7 @@ impl<'a> Request<'a> {
     pub fn start(target: &'a str) -> Self {
         Self {
             target,
+            external: None,
             start: Start::Always,
             workers: None,
             server_cpus: &[],
@@ -86,6 +90,9 @@ pub fn obtain(request: &Request<'_>) -> Result<Server, Failure> {
 }
 
 fn find_or_start(request: &Request<'_>) -> Result<Server, Failure> {
+    if let Some(external) = request.external {
+        return external::start(request, external);
+    }
     let row = match resolve(request.target, request.allow_public)? {
         Resolved::Addresses(addresses) => return attach(request, &addresses, None),
         Resolved::Catalog(row) => row,
@@ -126,14 +133,16 @@ fn start(request: &Request<'_>, row: &'static catalog::Target) -> Result<Server,
         launcher: &build::loadgen_executable(&directory)?,
         binary: &binary,
         arguments: &arguments,
+        environment: &[],
+        folder: None,
+        cpus: &[], // its own flag, which READY tells
         nofile: None,
         target: row.name,
         workers: request.workers,
         counts_syscalls: request.counts_syscalls,
     };
     let failed = |text: String| Failure::unreachable(format!("{} could not be started: {text}", row.name));
-    let running = Running::start(&launch, Cgroup::create()).map_err(failed)?;
-    let ready = running.ready().clone();
+    let (running, ready) = Running::start(&launch, Cgroup::create()).map_err(failed)?;
     let address: SocketAddr = ready
         .address
         .parse()

@@ -11,6 +11,8 @@ use echo_contract::catalog;
 use echo_contract::stats::Stats;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,6 +54,8 @@ pub struct Stopped {
     pub clean: bool,
     /// How it ended, with the last lines of its stderr if that was not clean.
     pub text: String,
+    /// What a server that is not of the catalog printed, its end if that was much.
+    pub output: Option<String>,
 }
 
 impl Server {
@@ -151,7 +155,9 @@ impl Server {
 }
 
 pub(super) fn stop(mut running: Running) -> Stopped {
-    let limit = Duration::from_millis(running.ready().drain_timeout_ms) + STOP_GRACE;
+    let is_external = running.ready().is_none();
+    let drain_timeout_ms = running.ready().map_or(0, |ready| ready.drain_timeout_ms);
+    let limit = Duration::from_millis(drain_timeout_ms) + STOP_GRACE;
     // It may have ended by itself, which the wait finds out.
     let _ = running.signal(Signal::SIGTERM);
     let begun = Instant::now();
@@ -175,7 +181,8 @@ pub(super) fn stop(mut running: Running) -> Stopped {
     } else if killed > 0 {
         text += &format!(", but left {killed} processes behind, which were killed");
     }
-    let clean = killed == 0 && ended.as_ref().is_some_and(|ended| ended.status.success());
+    let is_orderly = |ended: &spawn::Ended| ended.status.success() || (is_external && is_sigterm(ended.status));
+    let clean = killed == 0 && ended.as_ref().is_some_and(is_orderly);
     if !clean {
         text += &last_lines(&running.stderr());
     }
@@ -184,7 +191,14 @@ pub(super) fn stop(mut running: Running) -> Stopped {
         usage: ended.map(|ended| ended.usage),
         clean,
         text,
+        output: is_external.then(|| running.stderr()),
     }
+}
+
+/// Whether SIGTERM ended it, as it does with a server that has no handler; a virtual machine says so by its exit code.
+fn is_sigterm(status: ExitStatus) -> bool {
+    const SIGTERM: i32 = Signal::SIGTERM as i32;
+    status.signal() == Some(SIGTERM) || status.code() == Some(128 + SIGTERM)
 }
 
 /// The end of a server's stderr, to be put behind a sentence.

@@ -6,9 +6,11 @@ mod starting;
 
 pub use reap::Usage;
 pub(super) use reap::kill_all;
+pub(super) use starting::{Starting, Stdout};
 
 use super::launch;
 use crate::environment::network;
+use crate::failure::Failure;
 use crate::sampler::Cgroup;
 use crate::sampler::process::{self, Entry};
 use crate::sampler::syscalls::{self, SyscallCounter};
@@ -16,21 +18,20 @@ use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pipes::{keep_end, read_lines, text_of};
+use pipes::{Kept, text_of};
 use reap::{is_running, reap, tree_of};
-use starting::Starting;
-use std::collections::VecDeque;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(1);
+
 /// How to start a server.
 #[derive(Debug)]
 pub(super) struct Launch<'a> {
@@ -38,9 +39,15 @@ pub(super) struct Launch<'a> {
     pub(super) launcher: &'a Path,
     pub(super) binary: &'a Path,
     pub(super) arguments: &'a [String],
+    /// Set beside loadgen's own environment.
+    pub(super) environment: &'a [(String, String)],
+    /// Where it starts; none means where loadgen was started.
+    pub(super) folder: Option<&'a Path>,
+    /// CPUs to pin it to from outside; empty for a server that does so itself, or not at all.
+    pub(super) cpus: &'a [usize],
     /// RLIMIT_NOFILE, soft and hard; none leaves it alone.
     pub(super) nofile: Option<u64>,
-    /// Catalog name that READY must carry.
+    /// Its name, which READY must carry where one is awaited.
     pub(super) target: &'a str,
     /// `--workers`, where it is given: more of them take longer to be ready.
     pub(super) workers: Option<u32>,
@@ -50,14 +57,7 @@ pub(super) struct Launch<'a> {
 
 impl Launch<'_> {
     fn command(&self, cgroup: Option<&Cgroup>) -> Command {
-        let mut command = launch::command(
-            self.launcher,
-            cgroup.into_iter().flat_map(Cgroup::directories),
-            self.nofile,
-            self.counts_syscalls,
-            self.binary,
-            self.arguments,
-        );
+        let mut command = launch::command(self, cgroup.into_iter().flat_map(Cgroup::directories));
         let stdin = if self.counts_syscalls {
             Stdio::piped()
         } else {
@@ -78,11 +78,13 @@ impl Launch<'_> {
 pub(super) struct Running {
     child: Child,
     pid: Pid,
-    ready: Ready,
+    /// None for a server that was not asked for one.
+    ready: Option<Ready>,
     /// Why there is no cgroup, or the group that holds the server.
     cgroup: Result<Arc<Cgroup>, String>,
     stdout: Receiver<String>,
-    stderr: Arc<Mutex<VecDeque<u8>>>,
+    /// Of a server without READY also its stdout.
+    stderr: Kept,
     ended: Option<Ended>,
     /// Why system calls are not counted, or what counts them.
     syscalls: Result<Arc<SyscallCounter>, String>,
@@ -103,51 +105,57 @@ impl Running {
     ///
     /// # Errors
     /// What went wrong, with the server's stderr.
-    pub(super) fn start(launch: &Launch<'_>, cgroup: Result<Cgroup, String>) -> Result<Self, String> {
-        let mut child = spawn(launch.command(cgroup.as_ref().ok()))
-            .map_err(|error| format!("{} cannot be run: {error}", launch.launcher.display()))?;
-        // Without a pipe the channel is closed at once, and waiting for READY says so.
-        let stdout = child.stdout.take().map_or_else(|| mpsc::channel().1, read_lines);
-        let stderr = child.stderr.take().map(keep_end).unwrap_or_default();
-        let pid = Pid::from_raw(child.id().cast_signed());
+    pub(super) fn start(launch: &Launch<'_>, cgroup: Result<Cgroup, String>) -> Result<(Self, Ready), String> {
+        let until_ready = |starting: &mut Starting| starting.await_ready(launch).map_err(Failure::unreachable);
+        let (mut running, ready) =
+            Self::start_until(launch, cgroup, Stdout::Lines, until_ready).map_err(|failure| failure.text)?;
+        running.ready = Some(ready.clone());
+        Ok((running, ready))
+    }
+
+    /// As [`Running::start`], and returns when `is_up` says that the server is up, with what it found.
+    ///
+    /// # Errors
+    /// What went wrong, or what `is_up` said.
+    pub(super) fn start_until<T>(
+        launch: &Launch<'_>,
+        cgroup: Result<Cgroup, String>,
+        stdout: Stdout,
+        is_up: impl FnOnce(&mut Starting) -> Result<T, Failure>,
+    ) -> Result<(Self, T), Failure> {
+        let cannot_be_run = |error| format!("{} cannot be run: {error}", launch.launcher.display());
+        let child = spawn(launch.command(cgroup.as_ref().ok()))
+            .map_err(|error| Failure::unreachable(cannot_be_run(error)))?;
+        let kept = Kept::default();
+        let mut starting = Starting::new(child, cgroup, stdout, &kept);
         // The launcher waits for the end of its stdin: it has one thread, no child, and is not the server yet.
         let syscalls = if launch.counts_syscalls {
-            SyscallCounter::of_new_process(child.id()).map(Arc::new)
+            SyscallCounter::of_new_process(starting.pid()).map(Arc::new)
         } else {
             Err(syscalls::NOT_ASKED.to_owned())
         };
-        drop(child.stdin.take());
-        let mut starting = Starting {
-            pid,
-            child: Some(child),
-            cgroup,
-            stderr: Arc::clone(&stderr),
-        };
-        let ready = starting.await_ready(&stdout, launch)?;
-        let pid_number = pid.as_raw().cast_unsigned();
-        if ready.pid != pid_number && !starting.processes().contains(&ready.pid) {
-            return Err(format!(
-                "READY names process {}, but process {pid} was started",
-                ready.pid
-            ));
-        }
-        let (child, cgroup) = starting.take().ok_or("the server is gone")?;
-        let cgroup = cgroup.and_then(|group| group.keep_joined(pid_number)).map(Arc::new);
-        Ok(Self {
+        starting.go();
+        let found = is_up(&mut starting)?;
+        let pid = starting.pid();
+        let gone = || Failure::unreachable("the server is gone");
+        let (child, stdout, cgroup) = starting.take().ok_or_else(gone)?;
+        let cgroup = cgroup.and_then(|group| group.keep_joined(pid)).map(Arc::new);
+        let running = Self {
             child,
-            pid,
-            ready,
+            pid: Pid::from_raw(pid.cast_signed()),
+            ready: None,
             cgroup,
             stdout,
-            stderr,
+            stderr: kept,
             ended: None,
             syscalls,
             orphans: Vec::new(),
-        })
+        };
+        Ok((running, found))
     }
 
-    pub(super) fn ready(&self) -> &Ready {
-        &self.ready
+    pub(super) fn ready(&self) -> Option<&Ready> {
+        self.ready.as_ref()
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -243,6 +251,9 @@ impl Running {
 
     /// The STATS line, which a server prints before it exits.
     fn last_stats(&self) -> Option<Stats> {
+        if self.ready.is_none() {
+            return self.stderr().lines().filter_map(|line| Stats::from_line(line).ok()).next_back();
+        }
         // The reader may be a moment behind. A child that was left behind keeps the pipe open, hence the limit.
         let deadline = Instant::now() + Duration::from_millis(500);
         let mut stats = None;
@@ -327,12 +338,15 @@ mod tests {
             launcher: &build::loadgen_executable(&directory).unwrap(),
             binary: Path::new("/bin/sh"),
             arguments: &["-c".into(), script.into()],
+            environment: &[],
+            folder: None,
+            cpus: &[],
             nofile,
             target: "stand-in",
             workers: None,
             counts_syscalls: false,
         };
-        Running::start(&launch, cgroup)
+        Running::start(&launch, cgroup).map(|(running, _)| running)
     }
 
     fn start(script: &str) -> Result<Running, String> {
@@ -392,6 +406,9 @@ mod tests {
             launcher: &build::loadgen_executable(&directory).unwrap(),
             binary: Path::new("/nowhere/server"),
             arguments: &[],
+            environment: &[],
+            folder: None,
+            cpus: &[],
             nofile: None,
             target: "stand-in",
             workers: None,
@@ -421,7 +438,7 @@ mod tests {
         // As with a wrapper script: `$$` of the inner shell.
         let inner = format!("echo \"{}\"; sleep 60", ready_line("stand-in")).replace('\'', "");
         let server = start(&format!("sh -c '{inner}' & wait")).unwrap();
-        assert_ne!(server.ready().pid, server.pid());
+        assert_ne!(server.ready().unwrap().pid, server.pid());
     }
 
     #[test]

@@ -33,14 +33,17 @@ impl TruthServer {
             launcher: &loadgen,
             binary: &loadgen,
             arguments: &arguments,
+            environment: &[],
+            folder: None,
+            cpus: &[],
             nofile: None,
             target: TRUTH_VERB,
             workers: None,
             counts_syscalls: false,
         };
         let failed = |text: String| Failure::fault(format!("the truth server could not be started: {text}"));
-        let running = Running::start(&launch, Cgroup::create()).map_err(failed)?;
-        let address = running.ready().address.parse();
+        let (running, ready) = Running::start(&launch, Cgroup::create()).map_err(failed)?;
+        let address = ready.address.parse();
         let address = address.map_err(|_| failed("READY has no address".into()))?;
         Ok(Self { running, address })
     }

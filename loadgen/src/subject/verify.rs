@@ -53,27 +53,33 @@ impl conformance::Launcher for Launcher {
             launcher: &self.launcher,
             binary: &self.binary,
             arguments: &arguments,
+            environment: &[],
+            folder: None,
+            cpus: &[],
             nofile: launch.nofile,
             target: self.target.name,
             workers: self.workers,
             counts_syscalls: false,
         };
-        let running = Running::start(&launch, Cgroup::create())
+        let (running, ready) = Running::start(&launch, Cgroup::create())
             .map_err(|text| io::Error::other(format!("{}: {text}", self.target.name)))?;
-        Ok(Box::new(Checked(running)))
+        Ok(Box::new(Checked { running, ready }))
     }
 }
 
 /// A server under test.
-struct Checked(Running);
+struct Checked {
+    running: Running,
+    ready: Ready,
+}
 
 impl Process for Checked {
     fn ready(&self) -> &Ready {
-        self.0.ready()
+        &self.ready
     }
 
     fn signal(&self, signal: Signal) -> io::Result<()> {
-        self.0.signal(match signal {
+        self.running.signal(match signal {
             Signal::Terminate => signal::SIGTERM,
             Signal::Interrupt => signal::SIGINT,
             Signal::Kill => signal::SIGKILL,
@@ -81,20 +87,20 @@ impl Process for Checked {
     }
 
     fn wait(&mut self, limit: Duration) -> io::Result<Option<Exit>> {
-        let ended = self.0.wait(limit)?;
+        let ended = self.running.wait(limit)?;
         Ok(ended.map(|ended| Exit {
             code: ended.status.code(),
             signal: ended.status.signal(),
             stats: ended.stats,
-            stderr: self.0.stderr(),
+            stderr: self.running.stderr(),
         }))
     }
 
     fn cpu_time(&self) -> io::Result<Duration> {
-        let counter = self.0.cgroup().ok().and_then(|group| group.cpu_counter().ok());
+        let counter = self.running.cgroup().ok().and_then(|group| group.cpu_counter().ok());
         match counter.and_then(|counter| counter.read()) {
             Some(reading) => Ok(Duration::from_nanos(reading.total_ns)),
-            None => match process::tree(self.0.pid()) {
+            None => match process::tree(self.running.pid()) {
                 tree if tree.is_empty() => Err(io::ErrorKind::NotFound.into()),
                 tree => Ok(process::tree_cpu(&tree)),
             },
@@ -103,10 +109,10 @@ impl Process for Checked {
 
     fn children(&self) -> io::Result<Vec<(u32, char)>> {
         // By parent: a dead child that nobody has reaped is in no cgroup. By cgroup: a child whose parent has ended.
-        let first = self.0.pid();
+        let first = self.running.pid();
         let by_parent = process::tree(first).into_iter().map(|entry| entry.pid);
         let all: BTreeSet<u32> = by_parent
-            .chain(self.0.processes())
+            .chain(self.running.processes())
             .filter(|pid| *pid != first)
             .collect();
         Ok(all
@@ -127,6 +133,6 @@ impl Process for Checked {
     }
 
     fn descriptors(&self) -> io::Result<usize> {
-        process::descriptors(self.0.pid()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        process::descriptors(self.running.pid()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }

@@ -1,7 +1,7 @@
 //! What a suite compares: targets x workloads, for how many rounds, and what all its plans share. Pure.
 
 use super::preset;
-use crate::record::{NetworkChoice, Placement, Plan, Start, Workload};
+use crate::record::{External, NetworkChoice, Placement, Plan, Start, Workload};
 use crate::workload::pool;
 use echo_contract::catalog::{self, Selection, TARGETS};
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,11 @@ use std::time::Duration;
 pub struct Suite {
     /// `default`, or `custom` where targets or workloads were chosen.
     pub name: String,
-    /// Catalog names, in the order of the tables.
+    /// Names of the catalog or of `externals`, in the order of the tables.
     pub targets: Vec<String>,
+    /// The targets that are not of the catalog.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub externals: Vec<External>,
     /// In the order of the tables.
     pub workloads: Vec<Workload>,
     /// Rounds at most.
@@ -270,13 +273,19 @@ impl Suite {
     /// When the pair is not of this suite.
     #[must_use]
     pub fn plan(&self, pair: &Pair, round: u32) -> Plan {
-        let workload = self
+        let mut workload = self
             .workload(&pair.workload)
-            .expect("a pair names a workload of its suite");
+            .expect("a pair names a workload of its suite")
+            .clone();
+        let external = self.external(&pair.target).cloned();
+        if let Some(External { warmup_ms: Some(warmup_ms), .. }) = external
+            && !workload.is_job()
+        {
+            workload.warmup_ms = workload.warmup_ms.max(warmup_ms);
+        }
         Plan {
             target: pair.target.clone(),
             start: self.base.start,
-            workload: workload.clone(),
             threads: self.base.threads,
             placement: self.base.placement.clone(),
             timeout_ms: self.base.timeout_ms,
@@ -293,8 +302,16 @@ impl Suite {
             connect_window: self.base.connect_window,
             counting: self.counting.iter().any(|counting| counting.name == pair.workload),
             start_at: None,
-            network: self.base.network,
+            network: external.as_ref().and_then(|server| server.network).unwrap_or(self.base.network),
+            workload,
+            external,
         }
+    }
+
+    /// The server of this name, where it is not one of the catalog.
+    #[must_use]
+    pub fn external(&self, target: &str) -> Option<&External> {
+        self.externals.iter().find(|server| server.name == target)
     }
 
     /// A workload of the suite, timed or counting.
@@ -332,11 +349,11 @@ impl Suite {
     }
 }
 
-/// The targets that `names` stand for: `default`, `all`, or catalog names separated by commas.
+/// The targets that `names` stand for: `default`, `all`, or names of the catalog or of `externals`, separated by commas.
 ///
 /// # Errors
 /// One sentence that names the wrong word and the right ones.
-pub fn targets(names: &str) -> Result<Vec<String>, String> {
+pub fn targets(names: &str, externals: &[External]) -> Result<Vec<String>, String> {
     let chosen = |keep: fn(&catalog::Target) -> bool| {
         TARGETS
             .iter()
@@ -349,11 +366,12 @@ pub fn targets(names: &str) -> Result<Vec<String>, String> {
         "all" => return Ok(chosen(|_| true)),
         _ => {}
     }
-    let known: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+    let known = TARGETS.iter().map(|target| target.name);
+    let known: Vec<&str> = known.chain(externals.iter().map(|server| server.name.as_str())).collect();
     listed(
         "--targets",
         names,
-        |name| catalog::find(name).map(|target| target.name.to_string()),
+        |name| known.contains(&name).then(|| name.to_string()),
         &known,
     )
 }
@@ -506,8 +524,8 @@ mod tests {
 
     #[test]
     fn unknown_and_doubled_names_are_refused_with_the_known_ones() {
-        assert_eq!(targets("all").unwrap().len(), TARGETS.len());
-        let unknown = targets("fork,forc").unwrap_err();
+        assert_eq!(targets("all", &[]).unwrap().len(), TARGETS.len());
+        let unknown = targets("fork,forc", &[]).unwrap_err();
         assert!(
             unknown.contains("`forc`") && unknown.contains("fork, thread"),
             "{unknown}"

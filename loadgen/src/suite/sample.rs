@@ -10,6 +10,7 @@ use crate::record::{Placement, Plan, Start};
 #[must_use]
 pub fn suite() -> Suite {
     Suite {
+        externals: Vec::new(),
         name: "default".into(),
         targets: vec!["fork".into(), "thread".into()],
         workloads: workloads("light,steady").expect("presets"),

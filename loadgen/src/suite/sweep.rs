@@ -5,6 +5,7 @@
 use super::order::shuffled;
 use super::search::{Limits, Next, Outcome, Search};
 use crate::measurement::store::Stored;
+use crate::record::External;
 use crate::record::{Incomplete, Measurement};
 use crate::recorder::latency::{LatencyHistogram, PARTS};
 use crate::text::{count, percent, time_ns};
@@ -31,6 +32,9 @@ pub struct SweepFile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
     pub target: String,
+    /// The server of that name, where it is not one of the catalog.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
     /// Flags that every trial has, as `loadgen --target` takes them.
     pub flags: Vec<String>,
     /// Length of a trial's measured phase, at least, in milliseconds.

@@ -125,7 +125,8 @@ pub(crate) fn file(targets: &str, workloads: &str, rounds: u32, budget_s: u64) -
         spent_ms: 0,
         ended: None,
         suite: Suite {
-            targets: matrix::targets(targets).unwrap(),
+            externals: Vec::new(),
+            targets: matrix::targets(targets, &[]).unwrap(),
             workloads: matrix::workloads(workloads).unwrap(),
             rounds_max: rounds,
             budget_ms: budget_s * 1000,

@@ -143,6 +143,7 @@ fn swept() -> (SweepFile, Vec<Stored>) {
         started_at: "2026-01-31T10:00:00Z".into(),
         command: vec!["loadgen".into(), "sweep".into()],
         sweep: Sweep {
+            external: None,
             target: "event-tokio".into(),
             flags: vec![],
             duration_ms: 1000,

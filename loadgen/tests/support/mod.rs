@@ -108,6 +108,7 @@ pub(crate) fn plan(workload: Workload) -> Plan {
         counting: false,
         start_at: None,
         network: loadgen::record::NetworkChoice::Host,
+        external: None,
     }
 }
 

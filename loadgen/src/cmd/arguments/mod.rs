@@ -55,7 +55,7 @@ pub enum Verb {
     /// Add the records of several generators that pressed at the same time, exactly
     Merge(MergeArgs),
     /// List targets and workloads
-    List,
+    List(ServerArgs),
     /// Print the completion script for a shell
     Completions { shell: clap_complete::Shell },
     /// Print the manual page
@@ -90,6 +90,9 @@ pub struct RunArgs {
     /// Who is measured: a name from `loadgen list`, or HOST:PORT of any TCP echo
     #[arg(short = 'T', long, value_name = "NAME|HOST:PORT")]
     pub target: Option<String>,
+
+    #[command(flatten)]
+    pub servers: ServerArgs,
 
     #[command(flatten)]
     pub workload: WorkloadArgs,
@@ -241,6 +244,27 @@ pub struct WorkloadArgs {
     pub seed: u64,
 }
 
+/// Servers of the user's own.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Your own servers")]
+pub struct ServerArgs {
+    /// A server of your own: its name, and the command that starts it on {port}; repeatable
+    #[arg(long, value_name = "NAME=COMMAND")]
+    pub server: Vec<String>,
+
+    /// Servers of your own from a TOML file (examples/servers.toml shows the fields); repeatable
+    #[arg(long, value_name = "FILE")]
+    pub servers: Vec<PathBuf>,
+}
+
+impl ServerArgs {
+    /// Whether no server was brought.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.server.is_empty() && self.servers.is_empty()
+    }
+}
+
 /// How the machine is divided.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Machine")]
@@ -268,6 +292,8 @@ pub struct VerifyArgs {
     /// A name from `loadgen list`, `all`, or HOST:PORT of any TCP echo
     #[arg(short = 'T', long, value_name = "NAME|all|HOST:PORT")]
     pub target: String,
+    #[command(flatten)]
+    pub servers: ServerArgs,
     /// Worker threads or processes of the server
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,

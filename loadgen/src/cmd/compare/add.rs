@@ -1,6 +1,7 @@
 //! `compare --add TARGET DIR`: a further target under the plan of a comparison that is there.
 
 use super::{CompareArgs, DEFAULT_BUDGET, MOST_ROUNDS, is_open_ended, milliseconds};
+use crate::cmd::resolve::servers::servers;
 use crate::failure::Failure;
 use crate::measurement::store::Stored;
 use crate::record::{Figure, Start};
@@ -22,7 +23,8 @@ pub(super) fn added(
 ) -> Result<SuiteFile, Failure> {
     let suite = &mut file.suite;
     let usage = |text: String| Failure::usage(format!("--add {target}: {text}"));
-    let target = match &matrix::targets(target).map_err(|text| usage(text.replace("--targets does", "it does")))?[..] {
+    let externals = servers(&args.servers)?;
+    let target = match &matrix::targets(target, &externals).map_err(|text| usage(text.replace("--targets does", "it does")))?[..] {
         [one] => one.clone(),
         _ => return Err(usage("one target at a time, by its name".to_string())),
     };
@@ -55,6 +57,7 @@ pub(super) fn added(
         None if is_open_ended(args) => MOST_ROUNDS,
         None => as_the_others,
     };
+    suite.externals.extend(externals.into_iter().filter(|server| server.name == target));
     suite.additions.push(Addition {
         target,
         beside,

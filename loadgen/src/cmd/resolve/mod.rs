@@ -4,6 +4,7 @@
 mod file;
 mod limits;
 mod placement;
+pub mod servers;
 pub mod sweep;
 mod workload;
 
@@ -34,6 +35,8 @@ impl Plan {
         let target = args.target.clone().ok_or_else(|| {
             Failure::usage("whom to measure? Give --target NAME (see `loadgen list`) or --target HOST:PORT")
         })?;
+        let external = servers::servers(&args.servers)?;
+        let external = external.into_iter().find(|server| server.name == target);
         let workload = workload(&args.workload)?;
         let workers = pool::workers(&target, workload.clients, args.workers)?;
         // The workers of a pool wait for one client each: they are many, and need no CPU each.
@@ -62,6 +65,7 @@ impl Plan {
             counting: args.count_syscalls,
             start_at: args.start_at.map(|at| at.to_string()),
             network: args.machine.network,
+            external,
         })
     }
 
@@ -129,7 +133,7 @@ mod tests {
                 .into_iter()
                 .chain(line.split_whitespace()),
         );
-        assert!(!matches!(cli.verb, Some(Verb::List)));
+        assert!(!matches!(cli.verb, Some(Verb::List(_))));
         Plan::resolve(&cli.run, &machine(&[&[0], &[1]])).map_err(|failure| failure.text)
     }
 

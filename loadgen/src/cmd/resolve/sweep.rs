@@ -18,6 +18,7 @@ pub fn plan_at(sweep: &Sweep, at: u64, machine: &Machine) -> Result<Plan, Failur
         Failure::usage(text.to_string())
     })?;
     let mut plan = Plan::resolve(&cli.run, machine)?;
+    plan.external.clone_from(&sweep.external);
     if echo_contract::catalog::find(&plan.target).is_some() {
         plan.start = Start::Always;
     }

@@ -98,6 +98,7 @@ impl<'a> Facts<'a> {
             timeout_ms: first.timeout_ms,
             start_at: first.start_at.clone(),
             network: first.network,
+            external: first.external.clone(),
             connect_timeout_ms: plans().map(|plan| plan.connect_timeout_ms).max().unwrap_or_default(),
             // Of the first generator; the others' stand in `generators`.
             seed: first.seed,

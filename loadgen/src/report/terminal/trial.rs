@@ -73,6 +73,10 @@ fn header(trial: &Measurement) -> String {
         });
     }
     facts.extend(target.io_interface.clone());
+    if trial.plan.external.is_some() {
+        facts.extend(target.runtime_version.clone());
+        facts.push("external".into());
+    }
     if let Some(workers) = target.workers {
         facts.push(counted(u64::from(workers), "worker", "workers"));
     }

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{ChildStderr, ChildStdout};
+use std::process::ChildStdout;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// A server prints less than this to stderr; of one that prints more the end is kept.
-const STDERR_KEPT_BYTES: usize = 256 << 10;
+/// A server prints less than this; of one that prints more the end is kept.
+const KEPT_BYTES: usize = 256 << 10;
 
 /// Lines of stdout as they come; closed at its end.
 pub(super) fn read_lines(stdout: ChildStdout) -> Receiver<String> {
@@ -25,25 +25,26 @@ pub(super) fn read_lines(stdout: ChildStdout) -> Receiver<String> {
     lines
 }
 
-/// Reads stderr to its end, so that the server never blocks on it, and keeps the last part.
-pub(super) fn keep_end(mut stderr: ChildStderr) -> Arc<Mutex<VecDeque<u8>>> {
-    let kept = Arc::new(Mutex::new(VecDeque::new()));
-    let end = Arc::clone(&kept);
+/// The last part of what was read from one or several pipes.
+pub(super) type Kept = Arc<Mutex<VecDeque<u8>>>;
+
+/// Reads a pipe to its end, so that the server never blocks on it, and keeps the last part.
+pub(super) fn keep_end(mut pipe: impl Read + Send + 'static, kept: &Kept) {
+    let end = Arc::clone(kept);
     let read = move || {
         let mut buffer = [0; 4096];
-        while let Ok(length @ 1..) = stderr.read(&mut buffer) {
+        while let Ok(length @ 1..) = pipe.read(&mut buffer) {
             let mut end = lock(&end);
             end.extend(&buffer[..length]);
-            let surplus = end.len().saturating_sub(STDERR_KEPT_BYTES);
+            let surplus = end.len().saturating_sub(KEPT_BYTES);
             end.drain(..surplus);
         }
     };
-    let _ = thread::Builder::new().name("server-stderr".into()).spawn(read);
-    kept
+    let _ = thread::Builder::new().name("server-output".into()).spawn(read);
 }
 
-pub(super) fn text_of(stderr: &Mutex<VecDeque<u8>>) -> String {
-    let bytes: Vec<u8> = lock(stderr).iter().copied().collect();
+pub(super) fn text_of(kept: &Mutex<VecDeque<u8>>) -> String {
+    let bytes: Vec<u8> = lock(kept).iter().copied().collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -170,7 +170,10 @@ fn why_none(trials: &[&Measurement]) -> String {
 /// The name in tables: a server in a container is in another environment than one beside loadgen, and says so.
 #[must_use]
 pub fn label_of(pair: &Pair, trials: &[&Measurement]) -> String {
-    let label = pair.label();
+    let mut label = pair.label();
+    if trials.iter().any(|trial| trial.plan.external.is_some()) {
+        label += " (external)";
+    }
     if trials.iter().any(|trial| trial.target.container.is_some()) {
         format!("{label} (container)")
     } else {

@@ -1,0 +1,241 @@
+//! Servers that are not of the catalog: built, started on a free port, and up with their first echo.
+
+use super::build;
+use super::fingerprint::sha256_of;
+use super::obtain::Request;
+use super::probe::{self, Probes};
+use super::server::{Process, Server, last_lines};
+use super::spawn::{Launch, Running, Starting, Stdout, how_ended};
+use crate::failure::{Exit, Failure};
+use crate::notice::notice;
+use crate::record::{self, External, Origin, Placeholders, Tool};
+use crate::sampler::cgroup::Cgroup;
+use crate::sampler::process;
+use echo_contract::ready::Ready;
+use regex::Regex;
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Pause between two looks at a server that is not up yet.
+const RETRY: Duration = Duration::from_millis(5);
+/// Longest wait for one echo of a server that takes connections before it is up.
+const ONE_ECHO: Duration = Duration::from_secs(1);
+
+/// Why this server cannot be started here; none when it can.
+#[must_use]
+pub fn what_is_missing(external: &External) -> Option<String> {
+    let Tool { program, version_min } = external.needs.as_ref()?;
+    let output = match Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+    {
+        Ok(output) => output,
+        Err(_) => return Some(format!("not here: `{program}` not found")),
+    };
+    let least = (*version_min)?;
+    // Java prints its version to stderr when it is old.
+    let text = [output.stdout, output.stderr].concat();
+    let found = first_number(&String::from_utf8_lossy(&text));
+    match found {
+        Some(found) if found >= least => None,
+        Some(found) => Some(format!("not here: `{program}` {least} or later, this is {found}")),
+        None => Some(format!("not here: `{program} --version` names no version")),
+    }
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    let from = text.find(|letter: char| letter.is_ascii_digit())?;
+    let digits = text[from..].split(|letter: char| !letter.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// Builds a server that says how; once in a process.
+///
+/// # Errors
+/// Unreachable, with the command, when that fails.
+pub fn prepare(external: &External) -> Result<(), Failure> {
+    if let Some(missing) = what_is_missing(external) {
+        return Err(Failure::unreachable(format!("{}: {missing}", external.name)));
+    }
+    static BUILT: Mutex<Vec<External>> = Mutex::new(Vec::new());
+    let Some((program, arguments)) = external.build.as_ref().and_then(|words| words.split_first()) else {
+        return Ok(());
+    };
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if built.contains(external) {
+        return Ok(());
+    }
+    let line = external.build.as_ref().map_or_else(String::new, |words| words.join(" "));
+    notice(format_args!("{}: {line}", external.name));
+    // What it prints must not mix with tables or records on stdout.
+    let status = command(program, arguments, external).stdout(Stdio::null()).status();
+    let failed = |why: String| Failure::unreachable(format!("{} could not be built: `{line}` {why}", external.name));
+    match status {
+        Ok(status) if status.success() => {
+            built.push(external.clone());
+            Ok(())
+        }
+        Ok(status) => Err(failed(how_ended(status))),
+        Err(error) => Err(failed(format!("cannot be run: {error}"))),
+    }
+}
+
+fn command(program: &str, arguments: &[String], external: &External) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    if let Some(folder) = &external.folder {
+        command.current_dir(folder);
+    }
+    command
+}
+
+/// What the version command says; none without one, or when it fails. Asked once in a process.
+fn version_of(external: &External) -> Option<String> {
+    type Known = HashMap<Vec<String>, Option<String>>;
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+    let words = external.version.as_ref()?;
+    let (program, arguments) = words.split_first()?;
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let ask = || {
+        let output = command(program, arguments, external).output().ok()?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    };
+    known
+        .get_or_insert_with(HashMap::new)
+        .entry(words.clone())
+        .or_insert_with(ask)
+        .clone()
+}
+
+/// Starts the server on a free port and returns once it has echoed.
+pub(super) fn start(request: &Request<'_>, external: &External) -> Result<Server, Failure> {
+    if let Some(missing) = what_is_missing(external) {
+        return Err(Failure::unreachable(format!("{}: {missing}", external.name)));
+    }
+    let failed = |text: String| Failure::unreachable(format!("{} could not be started: {text}", external.name));
+    let address = free_address().map_err(|error| failed(format!("no free port: {error}")))?;
+    let cpus: Vec<String> = request.server_cpus.iter().map(ToString::to_string).collect();
+    let placeholders = Placeholders {
+        port: address.port(),
+        host: address.ip().to_string(),
+        workers: request.workers.unwrap_or(1),
+        cpus: cpus.join(","),
+    };
+    let words: Vec<String> = external.command.iter().map(|word| placeholders.fill(word)).collect();
+    let (binary, arguments) = words.split_first().ok_or_else(|| failed("its command is empty".into()))?;
+    let environment: Vec<(String, String)> = external
+        .environment
+        .iter()
+        .map(|(name, value)| (name.clone(), placeholders.fill(value)))
+        .collect();
+    let folder = external.folder.as_ref().map(|folder| placeholders.fill(folder));
+    let launch = Launch {
+        launcher: &build::loadgen_executable(&build::server_directory(true)?)?,
+        binary: Path::new(binary),
+        arguments,
+        environment: &environment,
+        folder: folder.as_deref().map(Path::new),
+        cpus: request.server_cpus,
+        nofile: None,
+        target: &external.name,
+        workers: request.workers,
+        counts_syscalls: request.counts_syscalls,
+    };
+    let is_up = |starting: &mut Starting| await_echo(starting, external, address, request.connect_timeout);
+    let (running, (probes, ready)) = Running::start_until(&launch, Cgroup::create(), Stdout::Kept, is_up)
+        .map_err(|failure| Failure::new(failure.exit, format!("{}: {}", external.name, failure.text)))?;
+    Ok(Server {
+        address,
+        row: None,
+        description: record::Target {
+            name: external.name.clone(),
+            model: Some(external.model.as_str().into()),
+            runtime_version: version_of(external),
+            workers: request.workers,
+            address: address.to_string(),
+            origin: Origin::Started,
+            pid: Some(running.pid()),
+            command: Some(words.clone()),
+            ready,
+            binary_sha256: sha256_of(&process::executable_link(running.pid())),
+            ..record::Target::default()
+        },
+        probes,
+        process: Process::Started(Box::new(running)),
+    })
+}
+
+/// Adds what a server printed to `FOLDER/NAME.log`, under a line that says which trial it was.
+///
+/// # Errors
+/// When that file cannot be written.
+pub fn keep_output(folder: &Path, name: &str, title: &str, output: &str) -> Result<(), Failure> {
+    if output.is_empty() {
+        return Ok(());
+    }
+    let path = folder.join(format!("{name}.log"));
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::OpenOptions::new().create(true).append(true).open(&path))
+        .and_then(|mut file| writeln!(file, "== {title}\n{}", output.trim_end()))
+        .map_err(|error| Failure::unwritable(format!("{}: {error}", path.display())))
+}
+
+/// READY of a server that says what ours say.
+fn said_ready(output: &str) -> Option<Ready> {
+    output.lines().find_map(|line| Ready::from_line(line).ok())
+}
+
+/// A port of loopback that nobody listens on at this moment. The server is the next to ask for it, in a private network
+/// the only one.
+fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// Waits for the line that says so, where there is one, and for the first echo.
+fn await_echo(
+    starting: &mut Starting,
+    external: &External,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<(Probes, Option<Ready>), Failure> {
+    let deadline = Instant::now() + limit;
+    let ready = external.ready.as_deref().map(Regex::new).transpose();
+    let ready = ready.map_err(|error| Failure::usage(format!("`ready`: {error}")))?;
+    let with_output = |starting: &Starting, failure: Failure| {
+        Failure::new(failure.exit, failure.text + &last_lines(&starting.output()))
+    };
+    loop {
+        if let Some(status) = starting.end() {
+            let text = format!("it {} before its first echo", how_ended(status));
+            return Err(with_output(starting, Failure::unreachable(text)));
+        }
+        let says_so = ready
+            .as_ref()
+            .is_none_or(|ready| starting.output().lines().any(|line| ready.is_match(line)));
+        let left = deadline.saturating_duration_since(Instant::now());
+        let missing = if says_so {
+            match probe::echo(address, 1, Duration::ZERO.max(left.min(ONE_ECHO))) {
+                Ok(probes) => return Ok((probes, said_ready(&starting.output()))),
+                Err(failure) if failure.exit == Exit::Corrupted => return Err(with_output(starting, failure)),
+                Err(_) => "no echo came back",
+            }
+        } else {
+            "no line that matches `ready` was printed"
+        };
+        if left.is_zero() {
+            let text = format!("it was started, and {missing} within {} s: give it more with --connect-timeout", limit.as_secs_f64());
+            return Err(with_output(starting, Failure::unreachable(text)));
+        }
+        thread::sleep(RETRY);
+    }
+}

@@ -11,7 +11,9 @@ use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
 use crate::measurement::store::{Store, remove_half_written_below, remove_half_written_of};
 use crate::notice::notice;
-use crate::record::{Environment, Incomplete, Measurement, NetworkChoice, NetworkKind, SCHEMA_VERSION, Start};
+use crate::record::{
+    Environment, External, Incomplete, Measurement, NetworkChoice, NetworkKind, SCHEMA_VERSION, Start,
+};
 use crate::report::screen;
 use crate::sampler::network::Tracking;
 use crate::subject;
@@ -220,14 +222,7 @@ fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<S
             return Err(Failure::usage(format!("--network private: {why}")));
         }
     }
-    let externals = servers(&args.servers)?;
-    let targets = match args.targets.as_deref() {
-        Some(RUNNING) => running_targets()?,
-        // Who brings servers wants those.
-        None if !externals.is_empty() => externals.iter().map(|server| server.name.clone()).collect(),
-        names => matrix::targets(names.unwrap_or("default"), &externals).map_err(Failure::usage)?,
-    };
-    let externals = externals.into_iter().filter(|server| targets.contains(&server.name)).collect();
+    let (targets, externals) = chosen(args)?;
     let start = if is_running { Start::Never } else { Start::Always };
     let workloads = matrix::workloads(&args.workloads).map_err(Failure::usage)?;
     // `thread` is steady and in every default suite; else the first target runs twice.
@@ -286,6 +281,19 @@ fn fitting(mut file: SuiteFile, here: &Here) -> SuiteFile {
         ));
     }
     file
+}
+
+/// The names of the targets, and those of them that are not of the catalog.
+fn chosen(args: &CompareArgs) -> Result<(Vec<String>, Vec<External>), Failure> {
+    let mut externals = servers(&args.servers)?;
+    let targets = match args.targets.as_deref() {
+        Some(RUNNING) => running_targets()?,
+        // Who brings servers wants those.
+        None if !externals.is_empty() => externals.iter().map(|server| server.name.clone()).collect(),
+        names => matrix::targets(names.unwrap_or("default"), &externals).map_err(Failure::usage)?,
+    };
+    externals.retain(|server| targets.contains(&server.name));
+    Ok((targets, externals))
 }
 
 fn suite_name(args: &CompareArgs) -> &'static str {

@@ -17,7 +17,7 @@ use crate::sampler::network::Tracking;
 use crate::sampler::syscalls::{self, SyscallCounter};
 use crate::sampler::watcher::Watcher;
 use crate::sampler::{distance, network, own};
-use crate::subject::{self, Request, Server};
+use crate::subject::{self, Request, Server, Stopped};
 use crate::workload::pool;
 use echo_contract::catalog;
 use std::path::{Path, PathBuf};
@@ -193,9 +193,7 @@ fn measure(
         .map(|(before, after)| network::growth(&before, &after));
     let environment_changes = environment::changes(&environment, &environment::capture());
     let stopped = server.stop();
-    if let (Some(folder), Some(output)) = (context.output_folder, &stopped.output) {
-        subject::keep_output(folder, &plan.target, &title(plan, context.place.as_ref()), output)?;
-    }
+    keep_output(plan, context, &stopped);
     let cpu_distance = distance::between(&cpus_before, &cpus());
     Ok(assembly::assemble(Parts {
         plan,
@@ -233,11 +231,14 @@ fn request<'a>(plan: &'a Plan, context: &Context<'_>, workers: Option<u32>) -> R
     }
 }
 
-/// Which trial it was, over what its server printed.
-fn title(plan: &Plan, place: Option<&SuitePlace>) -> String {
-    match place {
-        Some(place) => format!("round {}, {}", place.round, plan.workload.name),
-        None => plan.workload.name.clone(),
+/// Keeps what a server that is not of the catalog printed, where there is a folder for it. A trial is not lost to that.
+fn keep_output(plan: &Plan, context: &Context<'_>, stopped: &Stopped) {
+    let (Some(folder), Some(output), Some(place)) = (context.output_folder, &stopped.output, &context.place) else {
+        return;
+    };
+    let title = format!("round {}, {}", place.round, plan.workload.name);
+    if let Err(failure) = subject::keep_output(folder, &plan.target, &title, output) {
+        notice(format_args!("what {} printed is not kept: {failure}", plan.target));
     }
 }
 

@@ -164,7 +164,10 @@ mod tests {
             cpus: "0,2".into(),
         };
         assert_eq!(start.fill("--listen={host}:{port}"), "--listen=127.0.0.1:8123");
-        assert_eq!(start.fill("taskset -c {cpus} x{workers} {else}"), "taskset -c 0,2 x2 {else}");
+        assert_eq!(
+            start.fill("taskset -c {cpus} x{workers} {else}"),
+            "taskset -c 0,2 x2 {else}"
+        );
     }
 
     #[test]

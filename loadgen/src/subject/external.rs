@@ -7,6 +7,7 @@ use super::probe::{self, Probes};
 use super::server::{Process, Server, last_lines};
 use super::spawn::{Launch, Running, Starting, Stdout, how_ended};
 use crate::failure::{Exit, Failure};
+use crate::interrupt;
 use crate::notice::notice;
 use crate::record::{self, External, Origin, Placeholders, Tool};
 use crate::sampler::cgroup::Cgroup;
@@ -32,11 +33,7 @@ const ONE_ECHO: Duration = Duration::from_secs(1);
 #[must_use]
 pub fn what_is_missing(external: &External) -> Option<String> {
     let Tool { program, version_min } = external.needs.as_ref()?;
-    let output = match Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-    {
+    let output = match Command::new(program).arg("--version").stdin(Stdio::null()).output() {
         Ok(output) => output,
         Err(_) => return Some(format!("not here: `{program}` not found")),
     };
@@ -73,7 +70,10 @@ pub fn prepare(external: &External) -> Result<(), Failure> {
     if built.contains(external) {
         return Ok(());
     }
-    let line = external.build.as_ref().map_or_else(String::new, |words| words.join(" "));
+    let line = external
+        .build
+        .as_ref()
+        .map_or_else(String::new, |words| words.join(" "));
     notice(format_args!("{}: {line}", external.name));
     // What it prints must not mix with tables or records on stdout.
     let status = command(program, arguments, external).stdout(Stdio::null()).status();
@@ -108,7 +108,10 @@ fn version_of(external: &External) -> Option<String> {
         let output = command(program, arguments, external).output().ok()?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
-        text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+        text.lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+            .map(str::to_owned)
     };
     known
         .get_or_insert_with(HashMap::new)
@@ -132,7 +135,9 @@ pub(super) fn start(request: &Request<'_>, external: &External) -> Result<Server
         cpus: cpus.join(","),
     };
     let words: Vec<String> = external.command.iter().map(|word| placeholders.fill(word)).collect();
-    let (binary, arguments) = words.split_first().ok_or_else(|| failed("its command is empty".into()))?;
+    let (binary, arguments) = words
+        .split_first()
+        .ok_or_else(|| failed("its command is empty".into()))?;
     let environment: Vec<(String, String)> = external
         .environment
         .iter()
@@ -232,8 +237,14 @@ fn await_echo(
         } else {
             "no line that matches `ready` was printed"
         };
+        if interrupt::asked() {
+            return Err(Failure::interrupted());
+        }
         if left.is_zero() {
-            let text = format!("it was started, and {missing} within {} s: give it more with --connect-timeout", limit.as_secs_f64());
+            let text = format!(
+                "it was started, and {missing} within {} s: give it more with --connect-timeout",
+                limit.as_secs_f64()
+            );
             return Err(with_output(starting, Failure::unreachable(text)));
         }
         thread::sleep(RETRY);

@@ -113,8 +113,8 @@ fn pin_to(cpus: &[usize]) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser as _;
     use crate::subject::spawn;
+    use clap::Parser as _;
 
     #[derive(clap::Parser)]
     struct Typed {

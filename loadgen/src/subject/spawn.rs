@@ -124,8 +124,8 @@ impl Running {
         is_up: impl FnOnce(&mut Starting) -> Result<T, Failure>,
     ) -> Result<(Self, T), Failure> {
         let cannot_be_run = |error| format!("{} cannot be run: {error}", launch.launcher.display());
-        let child = spawn(launch.command(cgroup.as_ref().ok()))
-            .map_err(|error| Failure::unreachable(cannot_be_run(error)))?;
+        let child =
+            spawn(launch.command(cgroup.as_ref().ok())).map_err(|error| Failure::unreachable(cannot_be_run(error)))?;
         let kept = Kept::default();
         let mut starting = Starting::new(child, cgroup, stdout, &kept);
         // The launcher waits for the end of its stdin: it has one thread, no child, and is not the server yet.
@@ -252,7 +252,11 @@ impl Running {
     /// The STATS line, which a server prints before it exits.
     fn last_stats(&self) -> Option<Stats> {
         if self.ready.is_none() {
-            return self.stderr().lines().filter_map(|line| Stats::from_line(line).ok()).next_back();
+            return self
+                .stderr()
+                .lines()
+                .filter_map(|line| Stats::from_line(line).ok())
+                .next_back();
         }
         // The reader may be a moment behind. A child that was left behind keeps the pipe open, hence the limit.
         let deadline = Instant::now() + Duration::from_millis(500);

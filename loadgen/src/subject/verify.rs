@@ -122,7 +122,7 @@ impl Process for Checked {
     }
 
     fn memory_bytes(&self) -> io::Result<u64> {
-        process::tree(self.0.pid())
+        process::tree(self.running.pid())
             .iter()
             .map(|entry| process::anonymous_bytes(entry.pid).map_err(io::Error::other))
             .sum()

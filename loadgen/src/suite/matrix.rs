@@ -278,7 +278,10 @@ impl Suite {
             .expect("a pair names a workload of its suite")
             .clone();
         let external = self.external(&pair.target).cloned();
-        if let Some(External { warmup_ms: Some(warmup_ms), .. }) = external
+        if let Some(External {
+            warmup_ms: Some(warmup_ms),
+            ..
+        }) = external
             && !workload.is_job()
         {
             workload.warmup_ms = workload.warmup_ms.max(warmup_ms);
@@ -302,7 +305,10 @@ impl Suite {
             connect_window: self.base.connect_window,
             counting: self.counting.iter().any(|counting| counting.name == pair.workload),
             start_at: None,
-            network: external.as_ref().and_then(|server| server.network).unwrap_or(self.base.network),
+            network: external
+                .as_ref()
+                .and_then(|server| server.network)
+                .unwrap_or(self.base.network),
             workload,
             external,
         }
@@ -367,7 +373,9 @@ pub fn targets(names: &str, externals: &[External]) -> Result<Vec<String>, Strin
         _ => {}
     }
     let known = TARGETS.iter().map(|target| target.name);
-    let known: Vec<&str> = known.chain(externals.iter().map(|server| server.name.as_str())).collect();
+    let known: Vec<&str> = known
+        .chain(externals.iter().map(|server| server.name.as_str()))
+        .collect();
     listed(
         "--targets",
         names,

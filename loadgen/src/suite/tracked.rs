@@ -72,7 +72,7 @@ mod tests {
 
     fn default_suite() -> Suite {
         let mut suite = Suite {
-            targets: targets("default").unwrap(),
+            targets: targets("default", &[]).unwrap(),
             workloads: workloads("default").unwrap(),
             ..sample::suite()
         };

@@ -24,7 +24,9 @@ pub(super) fn added(
     let suite = &mut file.suite;
     let usage = |text: String| Failure::usage(format!("--add {target}: {text}"));
     let externals = servers(&args.servers)?;
-    let target = match &matrix::targets(target, &externals).map_err(|text| usage(text.replace("--targets does", "it does")))?[..] {
+    let target = match &matrix::targets(target, &externals)
+        .map_err(|text| usage(text.replace("--targets does", "it does")))?[..]
+    {
         [one] => one.clone(),
         _ => return Err(usage("one target at a time, by its name".to_string())),
     };
@@ -57,7 +59,9 @@ pub(super) fn added(
         None if is_open_ended(args) => MOST_ROUNDS,
         None => as_the_others,
     };
-    suite.externals.extend(externals.into_iter().filter(|server| server.name == target));
+    suite
+        .externals
+        .extend(externals.into_iter().filter(|server| server.name == target));
     suite.additions.push(Addition {
         target,
         beside,

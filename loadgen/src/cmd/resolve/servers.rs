@@ -126,7 +126,9 @@ fn checked(server: External) -> Result<External, String> {
         ));
     }
     if catalog::find(name).is_some() || ["all", "default", "running"].contains(&name.as_str()) {
-        return Err(format!("`{name}` means something else already: give the server another name"));
+        return Err(format!(
+            "`{name}` means something else already: give the server another name"
+        ));
     }
     if !server.is_told_its_port() {
         return Err("it is not told where to listen: write {port} where its port belongs, in the command or in a variable of `environment`".into());
@@ -180,7 +182,12 @@ mod tests {
             server: vec!["a=x {port}".into(), "a=y {port}".into()],
             servers: Vec::new(),
         };
-        assert!(servers(&args).unwrap_err().text.starts_with("two servers are named `a`"));
+        assert!(
+            servers(&args)
+                .unwrap_err()
+                .text
+                .starts_with("two servers are named `a`")
+        );
     }
 
     fn of_text(text: &str) -> Result<Vec<External>, Failure> {
@@ -225,6 +232,9 @@ mod tests {
         assert!(wrong("[[server]]\nname = 'a'\ncommand = 'x {port}'\nready = '('").contains("no regular expression"));
         assert!(wrong("[[server]]\nname = 'a'\ncommand = 'x {port}'\nwarmup = 'long'").contains("write it like 2s"));
         let missing = from_file(Path::new("no/such.toml")).unwrap_err().text;
-        assert!(missing.starts_with("--servers no/such.toml: cannot be read"), "{missing}");
+        assert!(
+            missing.starts_with("--servers no/such.toml: cannot be read"),
+            "{missing}"
+        );
     }
 }

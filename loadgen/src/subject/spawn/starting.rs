@@ -9,8 +9,8 @@ use crate::sampler::Cgroup;
 use echo_contract::ready::Ready;
 use nix::unistd::Pid;
 use std::process::{Child, ExitStatus};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 

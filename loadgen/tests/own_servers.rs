@@ -1,0 +1,200 @@
+//! Servers of the user's own, from the outside: the examples keep the contract, and any command becomes a row.
+
+use loadgen::record::{Measurement, Origin};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn loadgen(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("{output:?}"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const EXAMPLES: &str = "examples/servers.toml";
+
+/// A server in two lines that any machine with Python has.
+const ONE_LINE: &str = "python3 -c 'import socketserver as s, sys
+class H(s.BaseRequestHandler):
+    def handle(h):
+        while d := h.request.recv(65536): h.request.sendall(d)
+s.ThreadingTCPServer.allow_reuse_address, s.ThreadingTCPServer.request_queue_size = True, 1024
+print(\"listening\", flush=True)
+s.ThreadingTCPServer((\"127.0.0.1\", int(sys.argv[1])), H).serve_forever()' {port}";
+
+#[test]
+fn every_example_whose_tool_is_here_keeps_the_contract() {
+    let is_ci = std::env::var_os("CI").is_some();
+    let names = [
+        "python-fork",
+        "python-thread",
+        "python-asyncio",
+        "go",
+        "node",
+        "java",
+        "java-virtual",
+        "c-epoll",
+    ];
+    for name in names {
+        let ran = loadgen(&["verify", "--servers", EXAMPLES, "--target", name]);
+        let said = text(&ran.stderr);
+        if said.contains("not here: ") {
+            // Only what no package of the machine that tests has may be missing there.
+            assert!(!is_ci || name == "java-virtual", "{name} was not checked: {said}");
+            assert_eq!(code(&ran), 3, "{name}: {said}");
+            println!("not checked: {said}");
+            continue;
+        }
+        let table = text(&ran.stdout);
+        assert!(!table.contains("FAILED"), "{name}:\n{table}");
+        assert_eq!(code(&ran), 0, "{name}: {said}");
+        assert!(table.matches(" passed ").count() >= 20, "{name}:\n{table}");
+    }
+}
+
+#[test]
+fn a_command_is_measured_with_its_whole_cost_and_recorded_as_it_was_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.json");
+    let server = format!("mine={ONE_LINE}");
+    let line = [
+        "--server",
+        &server,
+        "--target",
+        "mine",
+        "--clients",
+        "20",
+        "--messages",
+        "10",
+        "--output",
+    ];
+    let ran = loadgen(&[&line[..], &[file.to_str().unwrap()]].concat());
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    let record: Measurement = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!((record.counts.ok, record.counts.errors()), (200, 0));
+    assert_eq!(
+        (record.target.name.as_str(), record.target.origin),
+        ("mine", Origin::Started)
+    );
+    assert_eq!(record.target.model.as_deref(), Some("other"));
+    let external = record.plan.external.unwrap();
+    assert_eq!(external.command.last().unwrap(), "{port}");
+    let command = record.target.command.unwrap();
+    assert!(
+        record
+            .target
+            .address
+            .ends_with(&format!(":{}", command.last().unwrap()))
+    );
+    assert!(record.target.binary_sha256.is_some());
+    assert!(record.server_cost.threads_max >= Some(20), "{:?}", record.server_cost);
+    assert!(record.server_cost.cpu_us_per_message > Some(0.0));
+    // It neither prints READY nor STATS, and ends by SIGTERM as such servers do.
+    assert!(record.server_stats.is_none() && record.target.ready.is_none());
+    assert!(
+        !record.notes.iter().any(|note| note.contains("did not stop in order")),
+        "{:?}",
+        record.notes
+    );
+}
+
+#[test]
+fn two_builds_are_compared_alone_and_what_they_print_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = folder.path().to_str().unwrap();
+    let (before, after) = (format!("before={ONE_LINE}"), format!("after={ONE_LINE}"));
+    let line = [
+        "compare",
+        "--server",
+        &before,
+        "--server",
+        &after,
+        "--workloads",
+        "light",
+        "--rounds",
+        "1",
+    ];
+    let ran = loadgen(&[&line[..], &["--quiet", "--results", results]].concat());
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    let screen = text(&ran.stdout);
+    assert!(
+        screen.contains("before (external)") && screen.contains("after (external)"),
+        "{screen}"
+    );
+    assert!(!screen.contains("event-tokio"), "{screen}");
+    let suite = std::fs::read_dir(results).unwrap().next().unwrap().unwrap().path();
+    for name in ["before", "after"] {
+        let log = std::fs::read_to_string(suite.join(format!("output/{name}.log"))).unwrap();
+        assert!(log.starts_with("== round 1, light\nlistening"), "{log}");
+    }
+    // The folder says all that is needed to report it again, and to go on.
+    let again = loadgen(&["report", suite.to_str().unwrap()]);
+    assert_eq!(code(&again), 0, "{again:?}");
+    assert!(text(&again.stdout).contains("before (external)"));
+}
+
+#[test]
+fn a_server_that_cannot_be_had_is_one_sentence() {
+    let refused = |server: &str, more: &[&str]| {
+        let ran = loadgen(&[&["--server", server, "--target", "mine"], more].concat());
+        assert_eq!(code(&ran), 3, "{ran:?}");
+        text(&ran.stderr)
+    };
+    let ended = refused("mine=sh -c 'echo cannot bind {port} >&2; exit 7'", &[]);
+    assert!(
+        ended.contains("mine: it exited with 7 before its first echo; its last words: cannot bind "),
+        "{ended}"
+    );
+    let silent = refused("mine=sleep 60 {port}", &["--connect-timeout", "300ms"]);
+    assert!(
+        silent.contains("no echo came back within 0.3 s: give it more with --connect-timeout"),
+        "{silent}"
+    );
+    let missing = refused("mine=./no-such-server {port}", &[]);
+    assert!(missing.contains("no-such-server"), "{missing}");
+}
+
+#[test]
+fn a_missing_tool_is_a_row_of_a_comparison_and_not_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let servers = folder.path().join("servers.toml");
+    let gone = "[[server]]\nname = 'gone'\ncommand = 'no-such-tool {port}'\nneeds = 'no-such-tool'\n";
+    std::fs::write(&servers, gone).unwrap();
+    let here = format!("here={ONE_LINE}");
+    let results = folder.path().join("results");
+    let ran = loadgen(&[
+        "compare",
+        "--servers",
+        servers.to_str().unwrap(),
+        "--server",
+        &here,
+        "--workloads",
+        "light",
+        "--rounds",
+        "1",
+        "--quiet",
+        "--results",
+        results.to_str().unwrap(),
+    ]);
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    let suite = std::fs::read_dir(&results).unwrap().next().unwrap().unwrap().path();
+    let full = loadgen(&["report", "--full", suite.to_str().unwrap()]);
+    assert!(
+        text(&full.stdout).contains("not here: `no-such-tool` not found"),
+        "{}",
+        text(&full.stdout)
+    );
+}

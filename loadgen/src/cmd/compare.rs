@@ -1,29 +1,24 @@
 //! `loadgen compare`: targets x workloads in rounds, tables on stdout, a folder in `results/`.
 
 mod add;
+mod asked;
 mod same_place;
 
 use super::arguments::{ServerArgs, seed, share_in_percent};
 use super::leftovers;
 use super::progress::compare as progress;
-use super::resolve::servers::servers;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
 use crate::measurement::store::{Store, remove_half_written_below, remove_half_written_of};
-use crate::notice::notice;
-use crate::record::{
-    Environment, External, Incomplete, Measurement, NetworkChoice, NetworkKind, SCHEMA_VERSION, Start,
-};
+use crate::record::{Environment, Incomplete, Measurement, NetworkChoice};
 use crate::report::screen;
 use crate::sampler::network::Tracking;
-use crate::subject;
-use crate::suite::matrix::{self, Pair, PlanBase, Suite, SuiteFile};
+use crate::suite::matrix::{Pair, PlanBase, Suite, SuiteFile};
 use crate::suite::order;
-use crate::suite::preset;
 use crate::suite::results::{Results, check_one_mode, void_cells};
-use crate::suite::tracked;
-use crate::text::{count, counted, minutes, workload as workload_line};
+use crate::text::{counted, minutes, workload as workload_line};
 use crate::validity::invariants;
+use asked::{MOST_ROUNDS, fitting, resumed, suite_file};
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -212,114 +207,6 @@ fn require_valid(suite: &Suite, store: &Store) -> Result<(), Failure> {
     ))
 }
 
-/// The suite that was asked for, before its first trial.
-fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<SuiteFile, Failure> {
-    let is_running = args.targets.as_deref() == Some(RUNNING);
-    if args.network == NetworkChoice::Private {
-        let not_started = "it is for servers that loadgen starts, and --targets running are not: leave it out";
-        let why = is_running.then_some(not_started).or(here.no_private_network.as_deref());
-        if let Some(why) = why {
-            return Err(Failure::usage(format!("--network private: {why}")));
-        }
-    }
-    let (targets, externals) = chosen(args)?;
-    let start = if is_running { Start::Never } else { Start::Always };
-    let workloads = matrix::workloads(&args.workloads).map_err(Failure::usage)?;
-    // `thread` is steady and in every default suite; else the first target runs twice.
-    let control = targets
-        .iter()
-        .find(|target| *target == "thread")
-        .or(targets.first())
-        .cloned();
-    let label_text = args.label.clone().unwrap_or_else(|| here.label.clone());
-    Ok(SuiteFile {
-        schema_version: SCHEMA_VERSION.to_string(),
-        label: label(&label_text).map_err(Failure::usage)?,
-        started_at: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        command: without_path(&here.command),
-        spent_ms: 0,
-        ended: None,
-        suite: Suite {
-            name: suite_name(args).to_string(),
-            externals,
-            targets,
-            workloads,
-            rounds_max: match args.rounds {
-                Some(rounds) => rounds,
-                None if is_open_ended(args) => MOST_ROUNDS,
-                None => DEFAULT_ROUNDS,
-            },
-            budget_ms: milliseconds(args.budget.unwrap_or(DEFAULT_BUDGET)),
-            seed: args.seed.unwrap_or_else(|| now.as_second().unsigned_abs()),
-            control: if args.no_control { None } else { control },
-            control_in_every_block: true,
-            counting: preset::counting(),
-            precision: args.precision,
-            additions: Vec::new(),
-            base: PlanBase {
-                start,
-                network: args.network,
-                max_errors_percent: args.max_error_rate,
-                ..here.base.clone()
-            },
-        },
-    })
-}
-
-/// With a number of connections for `churn` that the network can track, where it tracks them; one line says so.
-fn fitting(mut file: SuiteFile, here: &Here) -> SuiteFile {
-    let tracking = here
-        .tracking
-        .filter(|_| same_place::network(&file.suite, here) == NetworkKind::Host);
-    let fixed = tracking.and_then(|table| Some((table, tracked::fix_churn(&mut file.suite, table.room())?)));
-    if let Some((table, connections)) = fixed {
-        notice(format_args!(
-            "this network tracks connections, {} at most, each for two minutes after its end (net.netfilter.nf_conntrack_max): \
-             churn opens {} for every target",
-            count(table.max),
-            count(connections)
-        ));
-    }
-    file
-}
-
-/// The names of the targets, and those of them that are not of the catalog.
-fn chosen(args: &CompareArgs) -> Result<(Vec<String>, Vec<External>), Failure> {
-    let mut externals = servers(&args.servers)?;
-    let targets = match args.targets.as_deref() {
-        Some(RUNNING) => running_targets()?,
-        // Who brings servers wants those.
-        None if !externals.is_empty() => externals.iter().map(|server| server.name.clone()).collect(),
-        names => matrix::targets(names.unwrap_or("default"), &externals).map_err(Failure::usage)?,
-    };
-    externals.retain(|server| targets.contains(&server.name));
-    Ok((targets, externals))
-}
-
-fn suite_name(args: &CompareArgs) -> &'static str {
-    let is_default = args.servers.is_empty() && args.workloads == "default";
-    match args.targets.as_deref() {
-        None | Some("default") if is_default => "default",
-        Some("all") if is_default => "all",
-        Some(RUNNING) if is_default => RUNNING,
-        _ => "custom",
-    }
-}
-
-/// `--targets` for servers that are up already.
-const RUNNING: &str = "running";
-
-fn running_targets() -> Result<Vec<String>, Failure> {
-    let found: Vec<String> = subject::running().map(|row| row.name.to_string()).collect();
-    if found.is_empty() {
-        return Err(Failure::unreachable(
-            "--targets running: no target listens on its port (`loadgen list` shows them); start some, for example with \
-             `docker compose --profile all up -d`",
-        ));
-    }
-    Ok(found)
-}
-
 /// The program by its name only: where it lies on this machine is nobody's business.
 pub(super) fn without_path(command: &[String]) -> Vec<String> {
     let mut words = command.to_vec();
@@ -327,28 +214,6 @@ pub(super) fn without_path(command: &[String]) -> Vec<String> {
         *program = program.rsplit('/').next().unwrap_or_default().to_string();
     }
     words
-}
-
-const DEFAULT_ROUNDS: u32 = 10;
-const MOST_ROUNDS: u32 = 1000;
-/// With build and first table this keeps the whole default comparison within eight minutes.
-const DEFAULT_BUDGET: Duration = Duration::from_secs(7 * 60);
-
-/// Whether time or precision is to end it, and no number of rounds.
-fn is_open_ended(args: &CompareArgs) -> bool {
-    args.rounds.is_none() && (args.budget.is_some() || args.precision.is_some())
-}
-
-/// A stored suite with the limits of this sitting.
-fn resumed(args: &CompareArgs, mut file: SuiteFile) -> SuiteFile {
-    if let Some(rounds) = args.rounds.or(is_open_ended(args).then_some(MOST_ROUNDS)) {
-        file.suite.rounds_max = rounds;
-    }
-    file.suite.precision = args.precision.or(file.suite.precision);
-    if let Some(budget) = args.budget {
-        file.suite.budget_ms = milliseconds(budget);
-    }
-    file
 }
 
 fn dry_run(file: &SuiteFile) -> String {

@@ -29,6 +29,10 @@ pub fn run(
     }
     check_start(&plan, SystemTime::now())?;
     let output = Output::prepare(&args.output)?;
+    if plan.external.is_none() {
+        // A name that means nothing is told before anything else is done.
+        subject::resolve(&plan.target, args.allow_public)?;
+    }
     leftovers::remove(|| output.remove_half_written());
     if let Some(external) = &plan.external
         && !args.machine.no_build

@@ -1,6 +1,7 @@
 //! `compare --add TARGET DIR`: a further target under the plan of a comparison that is there.
 
-use super::{CompareArgs, DEFAULT_BUDGET, MOST_ROUNDS, is_open_ended, milliseconds};
+use super::asked::{DEFAULT_BUDGET, MOST_ROUNDS, is_open_ended};
+use super::{CompareArgs, milliseconds};
 use crate::cmd::resolve::servers::servers;
 use crate::failure::Failure;
 use crate::measurement::store::Stored;

@@ -145,9 +145,14 @@ impl Server {
     pub fn stop(self) -> Stopped {
         match self.process {
             Process::Started(running) => stop(*running),
-            Process::Attached { .. } => Stopped {
+            Process::Attached { watch, .. } => Stopped {
                 clean: true,
-                text: "left running".into(),
+                text: match watch {
+                    Some(watch) if !watch.is_alive() => {
+                        "its process is gone, and how it ended only its parent knows".into()
+                    }
+                    _ => "left running".into(),
+                },
                 ..Stopped::default()
             },
         }

@@ -12,6 +12,7 @@ use super::invariants;
 use crate::record::{Counts, GateName, Incomplete, Measurement, Origin, Reason, SteadyClass};
 use crate::units::{count_f64, percent};
 use crate::workload::pool;
+use std::time::Duration;
 
 /// Above this share of its CPU a worker thread, not the server, sets the pace.
 const CLIENT_BOUND_PERCENT: f64 = 80.0;
@@ -178,7 +179,8 @@ fn steady_state(measurement: &Measurement, gates: &mut Gates) {
         && matches!(steady.class, SteadyClass::Slowdown | SteadyClass::None)
     {
         gates.limit(GateName::SteadyState, Some(1.0), 0.0, |_| {
-            let trend = format!("{:+.0} % over the measured phase", steady.trend_percent);
+            // A line through a steep fall ends below nothing.
+            let trend = format!("{:+.0} % over the measured phase", steady.trend_percent.max(-100.0));
             match steady.class {
                 SteadyClass::Slowdown => format!(
                     "steady_state: slowdown: the server was slower later than before ({trend}): no single figure describes it"
@@ -189,6 +191,16 @@ fn steady_state(measurement: &Measurement, gates: &mut Gates) {
             }
         });
     }
+}
+
+/// The part of a ramp that lies in the measured phase: its figures are of many rates.
+fn still_rising(measurement: &Measurement) -> Option<String> {
+    let workload = &measurement.plan.workload;
+    let left_ms = workload.open_loop()?.ramp_ms.checked_sub(workload.warmup_ms)?;
+    let left_s = Duration::from_millis(left_ms).as_secs_f64();
+    (left_ms > 0).then(|| {
+        format!("ramp: the rate still rose for the first {left_s} s of the measured phase: give a --warmup as long as --ramp")
+    })
 }
 
 fn is_open_loop(measurement: &Measurement) -> bool {
@@ -254,7 +266,8 @@ pub fn remarks(measurement: &Measurement) -> Vec<String> {
         );
     }
     let busy = measurement.loadgen_cost.cpu_percent_max;
-    if busy > CLIENT_BOUND_PERCENT && !is_open_loop(measurement) {
+    let is_answered = measurement.throughput.messages_per_s > 0.0;
+    if busy > CLIENT_BOUND_PERCENT && is_answered && !is_open_loop(measurement) {
         remarks.push(format!(
             "client-bound: a loadgen thread used {busy:.0} % of its CPU, so the server may be faster than this"
         ));
@@ -262,6 +275,7 @@ pub fn remarks(measurement: &Measurement) -> Vec<String> {
     if measurement.plan.placement.shared && machine::shared_cpus(measurement).is_none() {
         remarks.push("server and loadgen may share CPUs: rates and times may contain the client's cost".to_string());
     }
+    remarks.extend(still_rising(measurement));
     if let (Some(workers), Some(cpus)) = (measurement.target.workers, server_cpus(measurement))
         && workers > cpus
         && !pool::is_pool(&measurement.target.name)
@@ -273,4 +287,38 @@ pub fn remarks(measurement: &Measurement) -> Vec<String> {
         remarks.push("attached: the server's flags and pinning are its own".to_string());
     }
     remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Arrivals, OpenLoop, Pacing, Waiting};
+
+    fn open_loop(ramp_ms: u64, warmup_ms: u64) -> Measurement {
+        let mut measurement = Measurement::default();
+        measurement.plan.workload.warmup_ms = warmup_ms;
+        measurement.plan.workload.pacing = Pacing::OpenLoop(OpenLoop {
+            rate_per_s: 1000,
+            arrivals: Arrivals::Constant,
+            ramp_ms,
+            waiting: Waiting::Hybrid,
+        });
+        measurement
+    }
+
+    #[test]
+    fn a_ramp_that_reaches_into_the_measured_phase_is_told() {
+        let told = remarks(&open_loop(5_000, 1_000)).join("; ");
+        assert!(told.contains("rose for the first 4 s of the measured phase"), "{told}");
+        assert_eq!(remarks(&open_loop(5_000, 5_000)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_client_without_an_answer_is_not_said_to_be_the_limit() {
+        let mut measurement = Measurement::default();
+        measurement.loadgen_cost.cpu_percent_max = 99.0;
+        assert_eq!(remarks(&measurement), Vec::<String>::new());
+        measurement.throughput.messages_per_s = 1.0;
+        assert!(remarks(&measurement)[0].starts_with("client-bound"));
+    }
 }

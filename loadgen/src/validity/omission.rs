@@ -16,7 +16,10 @@ const PARTED: u64 = 2;
 pub fn warning(measurement: &Measurement) -> Option<String> {
     let latency = &measurement.latency_ns;
     if measurement.plan.workload.open_loop().is_none() {
-        return closed_loop(&latency.response);
+        // Failed messages stand in the distribution at the timeout, and in the verdict with their share: they are no stall.
+        let timeout_ns = measurement.plan.timeout_ms.saturating_mul(1_000_000);
+        let is_timeout = measurement.counts.errors() > 0 && latency.response.max >= Some(timeout_ns);
+        return closed_loop(&latency.response).filter(|_| !is_timeout);
     }
     open_loop(&latency.response, &latency.service)
 }
@@ -89,6 +92,16 @@ mod tests {
         assert!(told.contains("--rate"), "{told}");
         assert_eq!(closed_loop(&latency(100_000, 110_000, 1_100_000)), None);
         assert_eq!(closed_loop(&Latency::default()), None);
+    }
+
+    #[test]
+    fn a_message_that_ran_into_the_timeout_is_no_stall_that_is_hidden() {
+        let mut measurement = Measurement::default();
+        measurement.plan.timeout_ms = 5_000;
+        measurement.latency_ns.response = latency(100_000, 110_000, 5_000_000_000);
+        assert!(warning(&measurement).is_some());
+        measurement.counts.timeout = 1;
+        assert_eq!(warning(&measurement), None);
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct Row {
     pub latency: LatencySet,
     /// Of the target's counting trials, which are the same for every workload: clients, and calls per message.
     pub syscalls_per_message: Vec<(u32, Option<f64>)>,
-    /// Failed messages of all its trials, the invalid ones too: an error is never thrown away with its trial.
+    /// Failed messages of the trials that the figures come from; a trial that failures made void is listed with its reason.
     pub errors: u64,
     pub messages: u64,
     /// Every trial that ran to its end, for the charts.
@@ -106,7 +106,7 @@ impl Row {
                 .collect(),
             latency,
             syscalls_per_message: Vec::new(),
-            errors: trials.iter().map(|trial| trial.counts.errors()).sum(),
+            errors: used.iter().map(|trial| trial.counts.errors()).sum(),
             messages: used.iter().map(|trial| trial.counts.ok).sum(),
             points: complete().map(|trial| point(trial, nearness)).collect(),
             histogram_fault,

@@ -121,6 +121,20 @@ fn nothing_that_listens_is_told_after_the_connect_timeout() {
 }
 
 #[test]
+fn a_target_that_is_not_up_is_waited_for_once() {
+    // In a container two waits follow each other, for the name and for the echo: they share the limit.
+    let limit = Duration::from_secs(3);
+    let request = Request {
+        connect_timeout: limit,
+        ..request("event-may", Start::Never)
+    };
+    let begin = Instant::now();
+    assert_eq!(refusal(obtain(&request)).exit, Exit::Unreachable);
+    let waited = begin.elapsed();
+    assert!(waited >= limit && waited < limit * 2, "{waited:?}");
+}
+
+#[test]
 fn a_server_that_comes_up_late_is_waited_for() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let late = thread::spawn(move || {

@@ -18,7 +18,7 @@ use crate::sampler::process::{self, Watch};
 use crate::sampler::socket::Owner;
 use echo_contract::catalog;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which server is wanted.
 #[derive(Clone, Debug)]
@@ -100,6 +100,7 @@ fn find_or_start(request: &Request<'_>) -> Result<Server, Failure> {
     if request.start == Start::Always {
         return start(request, row);
     }
+    let begun = Instant::now();
     let (address, holder) = match request.start {
         Start::Never => awaited(row, request.connect_timeout),
         Start::Auto | Start::Always => holder_of(row),
@@ -121,7 +122,14 @@ fn find_or_start(request: &Request<'_>) -> Result<Server, Failure> {
             "{address} is held by a process that cannot be seen ({reason}), perhaps not by {}: use --start always",
             row.name
         ))),
-        holder => attach(request, &[address], Some((row, holder))),
+        holder => {
+            // One limit for both waits: until somebody is there, and until it echoes.
+            let left = Request {
+                connect_timeout: request.connect_timeout.saturating_sub(begun.elapsed()),
+                ..request.clone()
+            };
+            attach(&left, &[address], Some((row, holder)))
+        }
     }
 }
 

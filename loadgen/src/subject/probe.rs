@@ -57,14 +57,18 @@ fn try_in_turn(addresses: &[SocketAddr], limit: Duration) -> Result<(SocketAddr,
         let mut failure = None;
         for &address in addresses {
             match attempt(address, deadline) {
-                Ok(stream) => {
-                    echo_once(stream, nonce(), limit).map_err(|problem| problem.of(address))?;
-                    let probes = Probes {
-                        connections: 1,
-                        bytes: NONCE_BYTES as u64,
-                    };
-                    return Ok((address, probes));
-                }
+                Ok(stream) => match echo_once(stream, nonce(), limit) {
+                    Ok(()) => {
+                        let probes = Probes {
+                            connections: 1,
+                            bytes: NONCE_BYTES as u64,
+                        };
+                        return Ok((address, probes));
+                    }
+                    // Some take connections before they can serve them.
+                    Err(problem) if problem.is_refusal() => failure = Some(problem.of(address)),
+                    Err(problem) => return Err(problem.of(address)),
+                },
                 Err(error) => failure = Some(unreachable(address, &error)),
             }
         }
@@ -95,10 +99,24 @@ fn unreachable(address: SocketAddr, error: &io::Error) -> Failure {
 enum Problem {
     Silent(io::Error),
     Short(usize),
-    Wrong,
+    /// It answered more than it got.
+    More,
+    /// The echo is there, behind something that nobody asked for.
+    Greets(Vec<u8>),
+    /// It answered other bytes.
+    Wrong(Vec<u8>),
 }
 
 impl Problem {
+    /// Whether the connection was ended before a byte came back.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Short(length) => *length == 0,
+            Self::Silent(error) => matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+            Self::More | Self::Greets(_) | Self::Wrong(_) => false,
+        }
+    }
+
     fn of(self, address: SocketAddr) -> Failure {
         match self {
             Self::Silent(error) => Failure::unreachable(format!("{address} does not echo: {error}")),
@@ -106,9 +124,24 @@ impl Problem {
                 Exit::Corrupted,
                 format!("{address} closed the connection after {length} of {NONCE_BYTES} bytes: it is no echo server"),
             ),
-            Self::Wrong => Failure::new(
+            Self::More => Failure::new(
                 Exit::Corrupted,
-                format!("{address} answers something else than was sent: it is no echo server"),
+                format!("{address} answers more bytes than it got: it is no echo server"),
+            ),
+            Self::Greets(greeting) => Failure::new(
+                Exit::Corrupted,
+                format!(
+                    "{address} speaks first (\"{}\"): it is no echo server",
+                    greeting.escape_ascii()
+                ),
+            ),
+            Self::Wrong(reply) => Failure::new(
+                Exit::Corrupted,
+                format!(
+                    "{address} changes bytes, it answers something else than was sent: to {NONCE_BYTES} bytes, the last the end of a \
+                     line, came \"{}\". It is no echo server",
+                    reply.escape_ascii()
+                ),
             ),
         }
     }
@@ -117,7 +150,8 @@ impl Problem {
 fn echo_once(mut stream: TcpStream, nonce: [u8; NONCE_BYTES], limit: Duration) -> Result<(), Problem> {
     let deadline = Instant::now() + limit.max(Duration::from_millis(1));
     stream.write_all(&nonce).map_err(Problem::Silent)?;
-    let mut reply = [0; NONCE_BYTES];
+    // Room for more than was sent, to see it.
+    let mut reply = [0; 2 * NONCE_BYTES];
     let mut length = 0;
     while length < NONCE_BYTES {
         let left = deadline
@@ -138,11 +172,24 @@ fn echo_once(mut stream: TcpStream, nonce: [u8; NONCE_BYTES], limit: Duration) -
             Err(error) => return Err(Problem::Silent(error)),
         }
     }
-    if reply != nonce {
-        return Err(Problem::Wrong);
+    match reply[..length].strip_prefix(&nonce) {
+        Some([]) => {}
+        Some(_) => return Err(Problem::More),
+        None => return Err(other_than_echo(&reply[..length], &nonce)),
     }
     close(stream);
     Ok(())
+}
+
+/// What a reply is that does not begin with what was sent.
+fn other_than_echo(reply: &[u8], nonce: &[u8]) -> Problem {
+    // A greeting may leave room for the beginning of the echo only.
+    let begins_at =
+        (1..reply.len()).find(|&from| nonce.starts_with(&reply[from..]) || reply[from..].starts_with(nonce));
+    match begins_at {
+        Some(from) if reply.len() - from > 1 => Problem::Greets(reply[..from].to_vec()),
+        _ => Problem::Wrong(reply.to_vec()),
+    }
 }
 
 /// Waits for the server's FIN, so that it has counted the connection as closed; no error matters any more.
@@ -152,13 +199,15 @@ fn close(mut stream: TcpStream) {
     let _ = stream.read(&mut [0; 1]);
 }
 
-/// Bytes that no server sends by chance: a greeting or a fixed answer is told from an echo.
+/// Bytes that no server sends by chance: a greeting or a fixed answer is told from an echo. They end a line, so that who
+/// waits for one answers, and who turns one into two bytes is seen.
 fn nonce() -> [u8; NONCE_BYTES] {
     use std::hash::{BuildHasher, RandomState};
     let mut nonce = [0; NONCE_BYTES];
     for part in nonce.chunks_mut(8) {
         part.copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
     }
+    nonce[NONCE_BYTES - 1] = b'\n';
     nonce
 }
 
@@ -198,6 +247,49 @@ mod tests {
             let _ = stream.read(&mut [0; 64]);
         });
         assert_eq!(echo(address, 1, LIMIT).unwrap_err().exit, Exit::Corrupted);
+    }
+
+    #[test]
+    fn who_answers_more_than_it_got_or_changes_bytes_is_no_echo_server() {
+        let more = server(|mut stream| {
+            let mut bytes = [0; 16];
+            stream.read_exact(&mut bytes).unwrap();
+            stream.write_all(&[&bytes[..], &[0; 2000]].concat()).unwrap();
+        });
+        let failure = echo(more, 1, LIMIT).unwrap_err();
+        assert_eq!(failure.exit, Exit::Corrupted);
+        assert!(failure.text.contains("answers more bytes than it got"), "{failure}");
+        let two_for_one = server(|mut stream| {
+            let mut bytes = [0; 16];
+            stream.read_exact(&mut bytes).unwrap();
+            stream.write_all(&[&bytes[..15], b"\r\n"].concat()).unwrap();
+            let _ = stream.read(&mut [0; 1]);
+        });
+        let failure = echo(two_for_one, 1, LIMIT).unwrap_err();
+        assert_eq!(failure.exit, Exit::Corrupted);
+        assert!(failure.text.contains("changes bytes"), "{failure}");
+        let greets = server(|mut stream| {
+            let mut bytes = [0; 16];
+            stream.read_exact(&mut bytes).unwrap();
+            stream.write_all(&[b"welcome\r\n", &bytes[..]].concat()).unwrap();
+            let _ = stream.read(&mut [0; 1]);
+        });
+        let failure = echo(greets, 1, LIMIT).unwrap_err();
+        assert!(failure.text.contains("speaks first (\"welcome\\r\\n\")"), "{failure}");
+    }
+
+    #[test]
+    fn who_takes_connections_before_it_serves_is_tried_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for _ in 0..3 {
+                drop(listener.accept().unwrap());
+            }
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = io::copy(&mut stream.try_clone().unwrap(), &mut stream);
+        });
+        assert!(echo(address, 1, Duration::from_secs(10)).is_ok());
     }
 
     #[test]

@@ -74,9 +74,10 @@ fn addresses_of(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     Ok(found)
 }
 
-/// Loopback, private and link-local addresses. An unspecified address means this machine.
+/// Loopback, private, shared (RFC 6598, behind a provider's NAT) and link-local addresses. An unspecified address means this machine.
 fn may_be_loaded(ip: IpAddr) -> bool {
     match ip.to_canonical() {
+        IpAddr::V4(ip) if matches!(ip.octets(), [100, 64..=127, ..]) => true,
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_unspecified(),
     }
@@ -147,12 +148,20 @@ mod tests {
             "172.17.0.2:7",
             "192.168.0.1:7",
             "169.254.1.1:7",
+            "100.64.0.1:7",
+            "100.127.255.254:7",
             "[fd00::1]:7",
             "[fe80::1]:7",
         ] {
             assert_eq!(addresses(target).len(), 1);
         }
-        for target in ["8.8.8.8:7", "172.32.0.1:7", "[2001:4860::1]:7", "[::ffff:8.8.8.8]:7"] {
+        for target in [
+            "8.8.8.8:7",
+            "100.128.0.1:7",
+            "172.32.0.1:7",
+            "[2001:4860::1]:7",
+            "[::ffff:8.8.8.8]:7",
+        ] {
             let refusal = resolve(target, false).unwrap_err();
             assert_eq!(refusal.exit, Exit::Usage);
             assert!(refusal.text.contains("--allow-public"), "{refusal}");

@@ -193,6 +193,21 @@ fn steady_state(measurement: &Measurement, gates: &mut Gates) {
     }
 }
 
+/// A server that ends connections after some answers, as one does that serves a request each.
+fn closes_after(measurement: &Measurement) -> Option<String> {
+    let counts = &measurement.counts;
+    let ended = counts.closed + counts.reset;
+    // A few are an accident; and who never closes in order has another trouble.
+    let is_habit = counts.closed > 0 && ended >= 10 && ended * 1_000 >= counts.sent;
+    if !is_habit || measurement.plan.workload.churn {
+        return None;
+    }
+    Some(match count_f64(counts.ok) / count_f64(ended) {
+        answers if answers < 1.5 => "the server closes each connection after one answer: use --churn".to_string(),
+        answers => format!("the server closes a connection after about {answers:.0} answers"),
+    })
+}
+
 /// The part of a ramp that lies in the measured phase: its figures are of many rates.
 fn still_rising(measurement: &Measurement) -> Option<String> {
     let workload = &measurement.plan.workload;
@@ -275,6 +290,7 @@ pub fn remarks(measurement: &Measurement) -> Vec<String> {
     if measurement.plan.placement.shared && machine::shared_cpus(measurement).is_none() {
         remarks.push("server and loadgen may share CPUs: rates and times may contain the client's cost".to_string());
     }
+    remarks.extend(closes_after(measurement));
     remarks.extend(still_rising(measurement));
     if let (Some(workers), Some(cpus)) = (measurement.target.workers, server_cpus(measurement))
         && workers > cpus
@@ -311,6 +327,19 @@ mod tests {
         let told = remarks(&open_loop(5_000, 1_000)).join("; ");
         assert!(told.contains("rose for the first 4 s of the measured phase"), "{told}");
         assert_eq!(remarks(&open_loop(5_000, 5_000)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_server_that_closes_after_some_answers_is_told_so() {
+        let mut measurement = Measurement::default();
+        (measurement.counts.sent, measurement.counts.ok) = (3_136, 1_568);
+        (measurement.counts.closed, measurement.counts.reset) = (1_100, 468);
+        assert!(remarks(&measurement)[0].ends_with("after one answer: use --churn"));
+        (measurement.counts.sent, measurement.counts.ok) = (40_655, 40_252);
+        (measurement.counts.closed, measurement.counts.reset) = (350, 53);
+        assert!(remarks(&measurement)[0].ends_with("after about 100 answers"));
+        measurement.counts.closed = 0;
+        assert_eq!(remarks(&measurement), Vec::<String>::new());
     }
 
     #[test]

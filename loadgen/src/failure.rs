@@ -26,6 +26,8 @@ pub enum Exit {
     Unwritable = 6,
     /// The measurement is invalid and `--require-valid` was given.
     Invalid = 7,
+    /// The second of two servers is slower than `--fail-on-regression` allows.
+    Slower = 8,
     /// Stopped by SIGINT, SIGTERM or SIGHUP; the report is written.
     Interrupted = 130,
 }

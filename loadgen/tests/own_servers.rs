@@ -144,6 +144,74 @@ fn two_builds_are_compared_alone_and_what_they_print_is_kept() {
 }
 
 #[test]
+fn a_build_that_is_slower_beyond_doubt_ends_with_8_and_an_equal_one_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    // Builds what is missing beside loadgen.
+    assert_eq!(
+        code(&loadgen(&[
+            "--target",
+            "event-epoll",
+            "--start",
+            "always",
+            "-c",
+            "1",
+            "-m",
+            "1"
+        ])),
+        0
+    );
+    let server = Path::new(env!("CARGO_BIN_EXE_loadgen")).with_file_name("event-epoll");
+    let build = |name: &str, work: &str| format!("{name}={} --port {{port}} --work {work}", server.display());
+    let compared = |after: &str, results: &str| {
+        loadgen(&[
+            "compare",
+            "--server",
+            &build("before", "20us"),
+            "--server",
+            &build("after", after),
+            "--workloads",
+            "light",
+            "--rounds",
+            "6",
+            "--no-control",
+            "--fail-on-regression",
+            "30%",
+            "--quiet",
+            "--results",
+            folder.path().join(results).to_str().unwrap(),
+        ])
+    };
+    let slower = compared("200us", "slower");
+    assert_eq!(code(&slower), 8, "{slower:?}");
+    let said = text(&slower.stdout);
+    assert!(
+        said.contains("after / before, messages per CPU second")
+            && said.contains("slower by more than 30 % beyond doubt"),
+        "{said}"
+    );
+    assert!(
+        text(&slower.stderr).contains("after is slower than before by more than 30 % under light"),
+        "{slower:?}"
+    );
+    let equal = compared("20us", "equal");
+    assert_eq!(code(&equal), 0, "{equal:?}");
+    assert!(
+        text(&equal.stdout).contains("not shown to be slower by more than 30 %"),
+        "{equal:?}"
+    );
+    let three = loadgen(&[
+        "compare",
+        "--targets",
+        "fork,thread,event-tokio",
+        "--fail-on-regression",
+        "3%",
+        "--dry-run",
+    ]);
+    assert_eq!(code(&three), 2);
+    assert!(text(&three.stderr).contains("these are 3: name two"), "{three:?}");
+}
+
+#[test]
 fn a_server_that_cannot_be_had_is_one_sentence() {
     let refused = |server: &str, more: &[&str]| {
         let ran = loadgen(&[&["--server", server, "--target", "mine"], more].concat());

@@ -11,12 +11,13 @@ use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
 use crate::measurement::store::{Store, remove_half_written_below, remove_half_written_of};
 use crate::record::{Environment, Incomplete, Measurement, NetworkChoice};
-use crate::report::screen;
+use crate::report::{screen, two};
 use crate::sampler::network::Tracking;
 use crate::suite::matrix::{Pair, PlanBase, Suite, SuiteFile};
 use crate::suite::order;
+use crate::suite::regression;
 use crate::suite::results::{Results, check_one_mode, void_cells};
-use crate::text::{counted, minutes, workload as workload_line};
+use crate::text::{counted, minutes, percent, workload as workload_line};
 use crate::validity::invariants;
 use asked::{MOST_ROUNDS, fitting, resumed, suite_file};
 use std::fmt::Write as _;
@@ -101,6 +102,11 @@ pub struct CompareArgs {
     #[arg(long, value_enum, default_value = "auto")]
     pub network: NetworkChoice,
 
+    /// Exit with code 8 when the second of two targets is slower than the first by more than this beyond doubt, under any
+    /// workload; as many rounds are run as that needs
+    #[arg(long, value_name = "PERCENT", value_parser = precision, conflicts_with_all = ["resume", "add", "precision"])]
+    pub fail_on_regression: Option<f64>,
+
     /// Do not run one target a second time in each round as A/A control
     #[arg(long)]
     pub no_control: bool,
@@ -181,13 +187,39 @@ pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut d
     // The tables go to stdout however it ended: what was measured is never lost, even if it could not be written.
     let results = Results::of(&file.suite, store.records());
     print(out, &screen::screen(&file, &results, progress::width()));
+    print(out, &two::second_against_first(&file.suite, &results.findings));
     let end = ended?;
     print(out, &screen::where_the_rest_is(store.folder()));
     outcome(end, &store)?;
+    fail_on_regression(&file.suite, &results)?;
     if args.require_valid {
         require_valid(&file.suite, &store)?;
     }
     Ok(())
+}
+
+/// Whether the second target is slower than is allowed, under whichever workload.
+fn fail_on_regression(suite: &Suite, results: &Results) -> Result<(), Failure> {
+    let (Some(allowed), [first, second]) = (suite.slowdown_allowed, &suite.targets[..]) else {
+        return Ok(());
+    };
+    let changes = regression::changes(&results.findings, first, second);
+    let slower: Vec<&str> = changes
+        .iter()
+        .filter(|change| change.is_slower_than(allowed))
+        .map(|change| change.table.workload.as_str())
+        .collect();
+    if slower.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Slower,
+        format!(
+            "--fail-on-regression: {second} is slower than {first} by more than {} under {}",
+            percent(allowed * 100.0),
+            slower.join(", ")
+        ),
+    ))
 }
 
 /// Whether every cell has a figure that stands; says which have none.

@@ -248,7 +248,7 @@ impl<'a> Trials<'a> {
 
     fn table(&self, suite: &Suite, workload: &Workload, quantity: Judged) -> Table {
         let rows = rows(suite, workload);
-        let family = suite.all_targets().count();
+        let (targets, family) = (suite.all_targets().count(), suite.family());
         let cells: Vec<Vec<Cell>> = (0..)
             .zip(&rows)
             .map(|(place, row)| self.cells(row, place, quantity))
@@ -262,7 +262,7 @@ impl<'a> Trials<'a> {
                 more_rounds_to_show_5_percent: fit.more_rounds_to_show(left, right, family, WORTH_SHOWING),
             })
         };
-        let order = ranked(&fit, family, quantity);
+        let order = ranked(&fit, targets, quantity);
         let pairs = pairs_of(&order, &compare);
         let differ = |left: usize, right: usize| {
             let (left, right) = (rows[order[left]].label(), rows[order[right]].label());
@@ -271,7 +271,7 @@ impl<'a> Trials<'a> {
                 .any(|pair| pair.left == left && pair.right == right && pair.comparison.claimed)
         };
         let letters = letters(order.len(), differ);
-        let without = (0..family)
+        let without = (0..targets)
             .filter(|place| !order.contains(place))
             .map(|place| (place, String::new()));
         let target = |(place, letters): (usize, String)| Target {
@@ -286,7 +286,7 @@ impl<'a> Trials<'a> {
         };
         let control = suite.control.iter().find_map(|target| {
             let once = suite.all_targets().position(|name| name == target)?;
-            compare(once, family)
+            compare(once, targets)
         });
         let open_pairs = || pairs.iter().filter(|pair| !pair.comparison.claimed);
         Table {
@@ -324,9 +324,9 @@ fn mean(cells: &[Cell]) -> Option<f64> {
 }
 
 /// The targets that have a level, best first.
-fn ranked(fit: &Fit, family: usize, quantity: Judged) -> Vec<usize> {
+fn ranked(fit: &Fit, targets: usize, quantity: Judged) -> Vec<usize> {
     let level = |place: &usize| fit.level(*place).map(|level| level.figure);
-    let mut order: Vec<usize> = (0..family).filter(|place| level(place).is_some()).collect();
+    let mut order: Vec<usize> = (0..targets).filter(|place| level(place).is_some()).collect();
     order.sort_by(|a, b| match quantity.more_is_better() {
         true => level(b).partial_cmp(&level(a)).unwrap_or(std::cmp::Ordering::Equal),
         false => level(a).partial_cmp(&level(b)).unwrap_or(std::cmp::Ordering::Equal),

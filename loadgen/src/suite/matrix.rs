@@ -1,6 +1,7 @@
 //! What a suite compares: targets x workloads, for how many rounds, and what all its plans share. Pure.
 
 use super::preset;
+use super::regression;
 use crate::record::{External, NetworkChoice, Placement, Plan, Start, Workload};
 use crate::workload::pool;
 use echo_contract::catalog::{self, Selection, TARGETS};
@@ -40,6 +41,10 @@ pub struct Suite {
     /// that to rounds and budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<f64>,
+    /// How much slower the second target may be than the first, as a share: its verdict holds for all workloads together, and so
+    /// do all intervals then. None where nothing was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowdown_allowed: Option<f64>,
     /// Targets that came later, each in rounds of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub additions: Vec<Addition>,
@@ -160,11 +165,21 @@ impl Suite {
             rounds_max: 0,
             budget_ms: 0,
             precision: None,
+            slowdown_allowed: None,
             additions: Vec::new(),
             ..self.clone()
         };
         let text = serde_json::to_string(&compared).expect("a suite is plain data");
         Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Of how many targets the pairs are that an interval holds for together.
+    #[must_use]
+    pub fn family(&self) -> usize {
+        match self.slowdown_allowed {
+            None => self.all_targets().count(),
+            Some(_) => regression::family_over_workloads(self),
+        }
     }
 
     /// Every target in the order of the tables, those that came later last.

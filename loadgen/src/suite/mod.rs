@@ -9,6 +9,7 @@ pub mod nearness;
 pub mod order;
 pub mod precision;
 pub mod preset;
+pub mod regression;
 pub mod results;
 #[doc(hidden)]
 pub mod sample;

@@ -21,6 +21,7 @@ pub fn suite() -> Suite {
         control_in_every_block: true,
         counting: vec![],
         precision: None,
+        slowdown_allowed: None,
         additions: vec![],
         base: PlanBase {
             start: Start::Always,

@@ -14,12 +14,17 @@ use std::time::Duration;
 
 const DEFAULT_ROUNDS: u32 = 10;
 pub(super) const MOST_ROUNDS: u32 = 1000;
+/// Longest that a verdict on two builds is looked for.
+const REGRESSION_BUDGET: Duration = Duration::from_secs(30 * 60);
+/// How well the ratio must be known for a slowdown of the allowed size to be told with a probability of 80 %: with five
+/// workloads the interval reaches 2.57 standard errors, and 0.84 more leave four chances in five.
+const SHARE_TO_BE_SURE: f64 = 2.57 / (2.57 + 0.84);
 /// With build and first table this keeps the whole default comparison within eight minutes.
 pub(super) const DEFAULT_BUDGET: Duration = Duration::from_secs(7 * 60);
 
 /// Whether time or precision is to end it, and no number of rounds.
 pub(super) fn is_open_ended(args: &CompareArgs) -> bool {
-    args.rounds.is_none() && (args.budget.is_some() || args.precision.is_some())
+    args.rounds.is_none() && (args.budget.is_some() || args.precision.is_some() || args.fail_on_regression.is_some())
 }
 
 /// A stored suite with the limits of this sitting.
@@ -45,6 +50,7 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
         }
     }
     let (targets, externals) = chosen(args)?;
+    check_two(args, &targets)?;
     let start = if is_running { Start::Never } else { Start::Always };
     let workloads = matrix::workloads(&args.workloads).map_err(Failure::usage)?;
     // `thread` is steady and in every default suite; else the first target runs twice.
@@ -71,12 +77,18 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
                 None if is_open_ended(args) => MOST_ROUNDS,
                 None => DEFAULT_ROUNDS,
             },
-            budget_ms: milliseconds(args.budget.unwrap_or(DEFAULT_BUDGET)),
+            budget_ms: milliseconds(args.budget.unwrap_or(match args.fail_on_regression {
+                None => DEFAULT_BUDGET,
+                Some(_) => REGRESSION_BUDGET,
+            })),
             seed: args.seed.unwrap_or_else(|| now.as_second().unsigned_abs()),
             control: if args.no_control { None } else { control },
             control_in_every_block: true,
             counting: preset::counting(),
-            precision: args.precision,
+            precision: args
+                .precision
+                .or(args.fail_on_regression.map(|allowed| allowed * SHARE_TO_BE_SURE)),
+            slowdown_allowed: args.fail_on_regression,
             additions: Vec::new(),
             base: PlanBase {
                 start,
@@ -86,6 +98,18 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
             },
         },
     })
+}
+
+/// A verdict on a regression is one on two builds.
+fn check_two(args: &CompareArgs, targets: &[String]) -> Result<(), Failure> {
+    if args.fail_on_regression.is_none() || targets.len() == 2 {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--fail-on-regression judges the second of two targets by the first, and these are {}: name two, e.g. --server \
+         'before=./echo-main {{port}}' --server 'after=./echo-patch {{port}}'",
+        targets.len()
+    )))
 }
 
 /// With a number of connections for `churn` that the network can track, where it tracks them; one line says so.

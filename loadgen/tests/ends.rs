@@ -28,7 +28,12 @@ fn loadgen(line: &str) -> Command {
 
 /// Starts loadgen with both outputs to be read.
 fn start(line: &str) -> Child {
-    loadgen(line)
+    start_command(&mut loadgen(line))
+}
+
+fn start_command(command: &mut Command) -> Child {
+    command
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -135,7 +140,11 @@ fn a_hang_up_in_mid_run_is_an_end_in_order_unless_nohup_said_to_go_on() {
         READS.store(read, Ordering::Relaxed);
         Misdeed::None
     });
-    let child = start(&format!("--target {server} -c 5 -d 60s -w 0 -o {}", file.display()));
+    // This test may itself have been started by nohup, which a child inherits.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_loadgen")]);
+    command.args(format!("--target {server} -c 5 -d 60s -w 0 -o {}", file.display()).split_whitespace());
+    let child = start_command(&mut command);
     wait_for("load", || READS.load(Ordering::Relaxed) > 500);
     assert_interrupted(&end_by(Signal::SIGHUP, child));
     let record: Measurement = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -143,13 +152,7 @@ fn a_hang_up_in_mid_run_is_an_end_in_order_unless_nohup_said_to_go_on() {
     assert!(record.counts.ok > 0);
 
     let line = format!("{} --target {server} -c 5 -d 60s -w 0", env!("CARGO_BIN_EXE_loadgen"));
-    let mut command = Command::new("nohup");
-    command
-        .args(line.split_whitespace())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .stdin(Stdio::null());
-    let child = command.spawn().unwrap();
+    let child = start_command(Command::new("nohup").args(line.split_whitespace()));
     let before = READS.load(Ordering::Relaxed);
     wait_for("load", || READS.load(Ordering::Relaxed) > before + 500);
     send(&child, Signal::SIGHUP);

@@ -24,6 +24,15 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Whether there is Python for [`ONE_LINE`]; says so where there is none, and fails in CI.
+fn has_python() -> bool {
+    let is_here = Command::new("python3").arg("--version").output().is_ok();
+    if !is_here {
+        server_testkit::not_tested("servers of the user's own: python3 is not here");
+    }
+    is_here
+}
+
 const EXAMPLES: &str = "examples/servers.toml";
 
 /// A server in two lines that any machine with Python has.
@@ -37,7 +46,6 @@ s.ThreadingTCPServer((\"127.0.0.1\", int(sys.argv[1])), H).serve_forever()' {por
 
 #[test]
 fn every_example_whose_tool_is_here_keeps_the_contract() {
-    let is_ci = std::env::var_os("CI").is_some();
     let names = [
         "python-fork",
         "python-thread",
@@ -52,10 +60,11 @@ fn every_example_whose_tool_is_here_keeps_the_contract() {
         let ran = loadgen(&["verify", "--servers", EXAMPLES, "--target", name]);
         let said = text(&ran.stderr);
         if said.contains("not here: ") {
-            // Only what no package of the machine that tests has may be missing there.
-            assert!(!is_ci || name == "java-virtual", "{name} was not checked: {said}");
             assert_eq!(code(&ran), 3, "{name}: {said}");
-            println!("not checked: {said}");
+            // Only what no package of the machine that tests has may be missing there.
+            if name != "java-virtual" {
+                server_testkit::not_tested(&said);
+            }
             continue;
         }
         let table = text(&ran.stdout);
@@ -67,6 +76,9 @@ fn every_example_whose_tool_is_here_keeps_the_contract() {
 
 #[test]
 fn a_command_is_measured_with_its_whole_cost_and_recorded_as_it_was_started() {
+    if !has_python() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.json");
     let server = format!("mine={ONE_LINE}");
@@ -113,6 +125,9 @@ fn a_command_is_measured_with_its_whole_cost_and_recorded_as_it_was_started() {
 
 #[test]
 fn two_builds_are_compared_alone_and_what_they_print_is_kept() {
+    if !has_python() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let results = folder.path().to_str().unwrap();
     let (before, after) = (format!("before={ONE_LINE}"), format!("after={ONE_LINE}"));
@@ -234,6 +249,9 @@ fn a_server_that_cannot_be_had_is_one_sentence() {
 
 #[test]
 fn a_missing_tool_is_a_row_of_a_comparison_and_not_its_end() {
+    if !has_python() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let servers = folder.path().join("servers.toml");
     let gone = "[[server]]\nname = 'gone'\ncommand = 'no-such-tool {port}'\nneeds = 'no-such-tool'\n";

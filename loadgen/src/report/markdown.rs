@@ -243,9 +243,8 @@ fn invalid(results: &Results) -> String {
         return "## Trials with void figures\n\nNone.\n".to_string();
     }
     let rows = results.invalid.iter().map(|trial| {
-        let file = trial.file.rsplit('/').next().unwrap_or(&trial.file);
         vec![
-            format!("[{file}]({})", trial.file),
+            link(&trial.file),
             trial.target.clone(),
             trial.workload.clone(),
             trial.round.to_string(),
@@ -258,6 +257,11 @@ fn invalid(results: &Results) -> String {
     )
 }
 
+/// A record by its name, without the folder that all records are in.
+fn link(file: &str) -> String {
+    format!("[{}]({file})", file.rsplit('/').next().unwrap_or(file))
+}
+
 /// Trials that are shown apart; nothing where none were far.
 fn far(results: &Results) -> String {
     if results.far.is_empty() {
@@ -265,9 +269,8 @@ fn far(results: &Results) -> String {
     }
     let tally = &results.findings.trials;
     let rows = results.far.iter().map(|trial| {
-        let file = trial.file.rsplit('/').next().unwrap_or(&trial.file);
         vec![
-            format!("[{file}]({})", trial.file),
+            link(&trial.file),
             trial.target.clone(),
             trial.workload.clone(),
             trial.round.to_string(),

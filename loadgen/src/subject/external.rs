@@ -14,7 +14,6 @@ use crate::sampler::cgroup::Cgroup;
 use crate::sampler::process;
 use echo_contract::ready::Ready;
 use regex::Regex;
-use std::collections::HashMap;
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -29,9 +28,27 @@ const RETRY: Duration = Duration::from_millis(5);
 /// Longest wait for one echo of a server that takes connections before it is up.
 const ONE_ECHO: Duration = Duration::from_secs(1);
 
+/// What was found out about servers: asked once in a process, not again before each trial.
+type Known<T> = Mutex<Vec<(External, T)>>;
+
+fn once<T: Clone>(known: &Known<T>, external: &External, ask: impl FnOnce() -> T) -> T {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, answer)) = known.iter().find(|(asked, _)| asked == external) {
+        return answer.clone();
+    }
+    let answer = ask();
+    known.push((external.clone(), answer.clone()));
+    answer
+}
+
 /// Why this server cannot be started here; none when it can.
 #[must_use]
 pub fn what_is_missing(external: &External) -> Option<String> {
+    static KNOWN: Known<Option<String>> = Mutex::new(Vec::new());
+    once(&KNOWN, external, || look_for_tool(external))
+}
+
+fn look_for_tool(external: &External) -> Option<String> {
     let Tool { program, version_min } = external.needs.as_ref()?;
     let output = match Command::new(program).arg("--version").stdin(Stdio::null()).output() {
         Ok(output) => output,
@@ -97,14 +114,11 @@ fn command(program: &str, arguments: &[String], external: &External) -> Command 
     command
 }
 
-/// What the version command says; none without one, or when it fails. Asked once in a process.
+/// What the version command says; none without one, or when it fails.
 fn version_of(external: &External) -> Option<String> {
-    type Known = HashMap<Vec<String>, Option<String>>;
-    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
-    let words = external.version.as_ref()?;
-    let (program, arguments) = words.split_first()?;
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let ask = || {
+    static KNOWN: Known<Option<String>> = Mutex::new(Vec::new());
+    let (program, arguments) = external.version.as_ref()?.split_first()?;
+    once(&KNOWN, external, || {
         let output = command(program, arguments, external).output().ok()?;
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text);
@@ -112,12 +126,7 @@ fn version_of(external: &External) -> Option<String> {
             .map(str::trim)
             .find(|line| !line.is_empty())
             .map(str::to_owned)
-    };
-    known
-        .get_or_insert_with(HashMap::new)
-        .entry(words.clone())
-        .or_insert_with(ask)
-        .clone()
+    })
 }
 
 /// Starts the server on a free port and returns once it has echoed.
@@ -229,7 +238,7 @@ fn await_echo(
             .is_none_or(|ready| starting.output().lines().any(|line| ready.is_match(line)));
         let left = deadline.saturating_duration_since(Instant::now());
         let missing = if says_so {
-            match probe::echo(address, 1, Duration::ZERO.max(left.min(ONE_ECHO))) {
+            match probe::echo(address, 1, left.min(ONE_ECHO)) {
                 Ok(probes) => return Ok((probes, said_ready(&starting.output()))),
                 Err(failure) if failure.exit == Exit::Corrupted => return Err(with_output(starting, failure)),
                 Err(_) => "no echo came back",

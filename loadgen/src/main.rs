@@ -4,6 +4,7 @@ use clap::CommandFactory as _;
 use loadgen::cmd;
 use loadgen::cmd::arguments::{Cli, ConnectArgs, Pin, Verb};
 use loadgen::cmd::compare::{CompareArgs, Here};
+use loadgen::cmd::reproduce::ReproduceArgs;
 use loadgen::cmd::sweep::SweepArgs;
 use loadgen::cmd::{leftovers, slips};
 use loadgen::compare::trial::RealTrials;
@@ -71,7 +72,8 @@ fn run(cli: Cli, words: &[OsString]) -> Result<Option<Exit>, Failure> {
             let no_private_network = no_private_network(starts);
             cmd::run::run(&cli.run, &machine()?, &command, no_private_network.as_deref())
         }
-        Some(Verb::Compare(args)) => compare(&args, command).map(|()| None),
+        Some(Verb::Compare(args)) => compare(&args, &command).map(|()| None),
+        Some(Verb::Reproduce(args)) if args.against.is_none() => reproduce(&args, &command).map(|()| None),
         Some(Verb::Verify(args)) => cmd::verify::run(&args).map(|()| None),
         Some(Verb::Calibrate(args)) => cmd::calibrate::run(&args, &machine()?),
         Some(Verb::TruthServer { behaviour, cpu }) => cmd::calibrate::serve_truth(&behaviour, &cpu).map(|()| None),
@@ -89,6 +91,12 @@ fn look_at(verb: Verb) -> Result<Option<Exit>, Failure> {
     match verb {
         Verb::Report(args) => cmd::report::run(&args, &mut std::io::stdout())?,
         Verb::Publish(args) => cmd::publish::run(&args, &mut std::io::stdout())?,
+        Verb::Diff(args) => cmd::diff::run(&args, &mut std::io::stdout())?,
+        Verb::Reproduce(args) => {
+            if let Some(against) = &args.against {
+                cmd::reproduce::hold_against(&args, against, &mut std::io::stdout())?;
+            }
+        }
         Verb::Merge(args) => return cmd::merge::run(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -113,7 +121,7 @@ fn no_private_network(starts: bool) -> Option<String> {
     starts.then(|| subject::prepare_private().err())?
 }
 
-fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
+fn compare(args: &CompareArgs, command: &[String]) -> Result<(), Failure> {
     let no_private_network = match args.network {
         // A comparison that is gone on with may have left the choice open.
         NetworkChoice::Host => Some("--network host".to_string()),
@@ -123,39 +131,49 @@ fn compare(args: &CompareArgs, command: Vec<String>) -> Result<(), Failure> {
         .pin
         .parse()
         .map_err(|error| Failure::usage(format!("--pin: {error}")))?;
-    let base = PlanBase::resolve(&pin, args.threads, &machine()?)?;
-    let here = Here {
+    let here = here(&pin, args.threads, command, no_private_network.clone())?;
+    let mut trials = real_trials(command, args.no_build, no_private_network);
+    cmd::compare::run(args, &mut trials, &here, &mut std::io::stdout())
+}
+
+fn reproduce(args: &ReproduceArgs, command: &[String]) -> Result<(), Failure> {
+    let no_private_network = no_private_network(true);
+    let here = here(&Pin::Auto, None, command, no_private_network.clone())?;
+    let mut trials = real_trials(command, args.no_build, no_private_network);
+    cmd::reproduce::run(args, &mut trials, &here, &mut std::io::stdout())
+}
+
+/// What is known of this machine before a comparison.
+fn here(
+    pin: &Pin,
+    threads: Option<u32>,
+    command: &[String],
+    no_private_network: Option<String>,
+) -> Result<Here, Failure> {
+    Ok(Here {
         label: environment::label(),
-        base,
-        command: command.clone(),
+        base: PlanBase::resolve(pin, threads, &machine()?)?,
+        command: command.to_vec(),
         environment: environment::capture(),
         cpus: environment::usable_cpus(),
-        no_private_network: no_private_network.clone(),
+        no_private_network,
         tracking: sampler::network::tracking(),
-    };
-    cmd::compare::run(
-        args,
-        &mut RealTrials {
-            command: &command,
-            no_build: args.no_build,
-            round: None,
-            no_private_network,
-            output_folder: None,
-        },
-        &here,
-        &mut std::io::stdout(),
-    )
+    })
+}
+
+fn real_trials(command: &[String], no_build: bool, no_private_network: Option<String>) -> RealTrials<'_> {
+    RealTrials {
+        command,
+        no_build,
+        round: None,
+        no_private_network,
+        output_folder: None,
+    }
 }
 
 fn sweep(args: &SweepArgs, command: &[String]) -> Result<(), Failure> {
     let no_private_network = no_private_network(cmd::sweep::may_be_private(args)?);
-    let mut trials = RealTrials {
-        command,
-        no_build: args.no_build,
-        round: None,
-        no_private_network,
-        output_folder: None,
-    };
+    let mut trials = real_trials(command, args.no_build, no_private_network);
     let here = (environment::label(), command);
     cmd::sweep::run(
         args,

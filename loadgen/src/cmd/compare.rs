@@ -2,7 +2,7 @@
 
 mod add;
 mod asked;
-mod same_place;
+pub(super) mod same_place;
 
 use super::arguments::{ServerArgs, seed, share_in_percent};
 use super::leftovers;
@@ -171,31 +171,50 @@ pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut d
     });
     let mut store = match store {
         Some(store) => store.probed(bytes_needed(&file.suite))?,
-        None => Store::create(
-            &args.results,
-            &now.strftime("%Y-%m-%d").to_string(),
-            &file.label,
-            &file.suite.name,
-            bytes_needed(&file.suite),
-        )?,
+        None => new_folder(&args.results, &file)?,
     };
-    trials.prepare(&file.suite.externals, store.folder())?;
-    let ended = {
-        let mut view = progress::view(args.quiet);
-        run_suite(&mut file, trials, &mut store, view.as_mut())
-    };
-    // The tables go to stdout however it ended: what was measured is never lost, even if it could not be written.
-    let results = Results::of(&file.suite, store.records());
-    print(out, &screen::screen(&file, &results, progress::width()));
-    print(out, &two::second_against_first(&file.suite, &results.findings));
-    let end = ended?;
-    print(out, &screen::where_the_rest_is(store.folder()));
-    outcome(end, &store)?;
+    let results = measure(&mut file, &mut store, trials, args.quiet, out)?;
     fail_on_regression(&file.suite, &results)?;
     if args.require_valid {
         require_valid(&file.suite, &store)?;
     }
     Ok(())
+}
+
+/// Runs what the folder still lacks, and prints what was found.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn measure(
+    file: &mut SuiteFile,
+    store: &mut Store,
+    trials: &mut dyn Trials,
+    quiet: bool,
+    out: &mut dyn Write,
+) -> Result<Results, Failure> {
+    trials.prepare(&file.suite.externals, store.folder())?;
+    let ended = {
+        let mut view = progress::view(quiet);
+        run_suite(file, trials, store, view.as_mut())
+    };
+    // The tables go to stdout however it ended: what was measured is never lost, even if it could not be written.
+    let results = Results::of(&file.suite, store.records());
+    print(out, &screen::screen(file, &results, progress::width()));
+    print(out, &two::second_against_first(&file.suite, &results.findings));
+    let end = ended?;
+    print(out, &screen::where_the_rest_is(store.folder()));
+    outcome(end, store)?;
+    Ok(results)
+}
+
+/// A folder of its own for a new comparison.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn new_folder(results: &Path, file: &SuiteFile) -> Result<Store, Failure> {
+    // `2026-01-31T10:00:00Z`: the day is in the folder's name.
+    let day = file.started_at.split('T').next().unwrap_or_default();
+    Store::create(results, day, &file.label, &file.suite.name, bytes_needed(&file.suite))
 }
 
 /// Whether the second target is slower than is allowed, under whichever workload.
@@ -248,7 +267,7 @@ pub(super) fn without_path(command: &[String]) -> Vec<String> {
     words
 }
 
-fn dry_run(file: &SuiteFile) -> String {
+pub(super) fn dry_run(file: &SuiteFile) -> String {
     let suite = &file.suite;
     let time = |pairs: &[Pair]| pairs.iter().map(|pair| suite.expected_duration(pair)).sum::<Duration>();
     // An added target's rounds are what is left to do.
@@ -336,7 +355,7 @@ fn bytes_needed(suite: &Suite) -> u64 {
     trials * BYTES_OF_A_RECORD
 }
 
-fn budget(text: &str) -> Result<Duration, String> {
+pub(super) fn budget(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 7m or 90s"))?;
     if duration.is_zero() {
         return Err("a comparison needs some time; write it like 7m or 90s".to_string());
@@ -345,7 +364,7 @@ fn budget(text: &str) -> Result<Duration, String> {
 }
 
 /// As a share: 0.03 for `3%`.
-fn precision(text: &str) -> Result<f64, String> {
+pub(super) fn precision(text: &str) -> Result<f64, String> {
     let number = text.trim().trim_end_matches('%').trim_end();
     let percent: f64 = number
         .parse()
@@ -372,6 +391,6 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// A closed stdout (`| head`) is a quiet end, not a panic.
-fn print(out: &mut dyn Write, text: &str) {
+pub(super) fn print(out: &mut dyn Write, text: &str) {
     let _ = out.write_all(text.as_bytes());
 }

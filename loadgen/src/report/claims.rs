@@ -60,11 +60,11 @@ fn against(table: &Table, pair: &Pairing) -> String {
         ..
     } = pair;
     // A ratio below 1 reads better turned round.
-    let (ratio, low, high) = match comparison.ratio >= 1.0 {
-        true => (comparison.ratio, comparison.low, comparison.high),
-        false => (1.0 / comparison.ratio, 1.0 / comparison.high, 1.0 / comparison.low),
+    let shown = match comparison.ratio >= 1.0 {
+        true => *comparison,
+        false => comparison.turned(),
     };
-    let interval = format!("{}x ({}..{})", two(ratio), two(low), two(high));
+    let interval = format!("{}x ({}..{})", two(shown.ratio), two(shown.low), two(shown.high));
     if !comparison.claimed {
         return format!("{left} and {right} are not shown to differ: {interval}");
     }

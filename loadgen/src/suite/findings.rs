@@ -109,7 +109,7 @@ pub enum Judged {
 impl Judged {
     /// What is judged under a workload. A closed loop's times are the number of clients over the rate, and an open loop's
     /// rate is the plan's: neither is judged.
-    fn of(workload: &Workload) -> &'static [Self] {
+    pub(super) fn of(workload: &Workload) -> &'static [Self] {
         if workload.open_loop().is_some() {
             &[Self::CpuUsPerMessage, Self::ResponseP50Ns, Self::ResponseP99Ns]
         } else {
@@ -199,13 +199,30 @@ fn is_private(trial: &Measurement) -> bool {
 }
 
 /// The timed trials of a comparison by pair.
-struct Trials<'a> {
+pub(super) struct Trials<'a> {
     by_pair: BTreeMap<Pair, Vec<&'a Measurement>>,
     nearness: Nearness,
 }
 
+/// One quantity under one workload, targets and rounds told apart.
+pub(super) struct Fitted {
+    /// The targets, and behind them the A/A control.
+    pub(super) rows: Vec<Pair>,
+    /// Of each row.
+    pub(super) cells: Vec<Vec<Cell>>,
+    pub(super) fit: Fit,
+}
+
+impl Fitted {
+    /// The figure of a row in an average round; the mean where there are too few rounds for a fit.
+    pub(super) fn level(&self, row: usize) -> Option<f64> {
+        let fitted = self.fit.level(row).map(|level| level.figure);
+        fitted.or_else(|| mean(&self.cells[row]))
+    }
+}
+
 impl<'a> Trials<'a> {
-    fn of(stored: &'a [Stored]) -> Self {
+    pub(super) fn of(stored: &'a [Stored]) -> Self {
         let mut by_pair: BTreeMap<Pair, Vec<&Measurement>> = BTreeMap::new();
         for trial in timed(stored) {
             by_pair.entry(pair_of(trial)).or_default().push(trial);
@@ -246,14 +263,20 @@ impl<'a> Trials<'a> {
         of_round.into_iter().map(cell).collect()
     }
 
-    fn table(&self, suite: &Suite, workload: &Workload, quantity: Judged) -> Table {
+    pub(super) fn fitted(&self, suite: &Suite, workload: &Workload, quantity: Judged) -> Fitted {
         let rows = rows(suite, workload);
-        let (targets, family) = (suite.all_targets().count(), suite.family());
         let cells: Vec<Vec<Cell>> = (0..)
             .zip(&rows)
             .map(|(place, row)| self.cells(row, place, quantity))
             .collect();
         let fit = Fit::of(rows.len(), &cells.concat());
+        Fitted { rows, cells, fit }
+    }
+
+    fn table(&self, suite: &Suite, workload: &Workload, quantity: Judged) -> Table {
+        let fitted = self.fitted(suite, workload, quantity);
+        let Fitted { rows, cells, fit } = &fitted;
+        let (targets, family) = (suite.all_targets().count(), suite.family());
         let compare = |left: usize, right: usize| {
             Some(Pairing {
                 left: rows[left].label(),
@@ -262,7 +285,7 @@ impl<'a> Trials<'a> {
                 more_rounds_to_show_5_percent: fit.more_rounds_to_show(left, right, family, WORTH_SHOWING),
             })
         };
-        let order = ranked(&fit, targets, quantity);
+        let order = ranked(fit, targets, quantity);
         let pairs = pairs_of(&order, &compare);
         let differ = |left: usize, right: usize| {
             let (left, right) = (rows[order[left]].label(), rows[order[right]].label());
@@ -276,10 +299,7 @@ impl<'a> Trials<'a> {
             .map(|place| (place, String::new()));
         let target = |(place, letters): (usize, String)| Target {
             target: rows[place].label(),
-            level: fit
-                .level(place)
-                .map(|level| level.figure)
-                .or_else(|| mean(&cells[place])),
+            level: fitted.level(place),
             letters,
             rounds: cells[place].len(),
             residual_deviation: fit.level(place).map(|level| level.residual_deviation),

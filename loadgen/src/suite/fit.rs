@@ -6,6 +6,7 @@
 //! variances, Welch-Satterthwaite degrees of freedom, and the studentised range of all targets, so that the chance of
 //! any false claim in the table is 5 %. There is no preliminary test and no choice between methods.
 
+use super::contrast::Contrast;
 use super::studentised::StudentisedRange;
 use crate::units::len_f64;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ pub const ROUNDS_FOR_A_CLAIM: usize = 5;
 /// Smaller ratios are not claimed, however sure they are: nobody chooses a server by them.
 pub const LEAST_RATIO: f64 = 1.02;
 /// Chance of any false claim among all pairs of a table.
-const FALSE_ALARM: f64 = 0.05;
+pub(super) const FALSE_ALARM: f64 = 0.05;
 /// Probability with which [`Comparison::would_have_shown`] would have been claimed.
 const POWER: f64 = 0.80;
 
@@ -79,6 +80,17 @@ impl Comparison {
     #[must_use]
     pub fn reach(&self) -> f64 {
         (self.high / self.low).sqrt() - 1.0
+    }
+
+    /// The right one over the left one.
+    #[must_use]
+    pub fn turned(&self) -> Self {
+        Self {
+            ratio: 1.0 / self.ratio,
+            low: 1.0 / self.high,
+            high: 1.0 / self.low,
+            ..*self
+        }
     }
 }
 
@@ -236,26 +248,28 @@ impl Fit {
     /// Standard error of the difference of two logs, and its Welch-Satterthwaite degrees of freedom. Where cells are missing,
     /// the noise of the other targets is in it too, through the rounds. None where one of them has no level.
     fn error_of_difference(&self, left: usize, right: usize) -> Option<(f64, f64)> {
-        self.levels[left].and(self.levels[right])?;
+        Some(self.contrast(&[(left, 1.0), (right, -1.0)])?.error())
+    }
+
+    /// The sum of the logs of these targets' levels by these weights; none where one of them has no level.
+    #[must_use]
+    pub fn contrast(&self, of: &[(usize, f64)]) -> Option<Contrast> {
+        let mut log = 0.0;
+        for (target, weight) in of {
+            log += weight * self.levels[*target]?.figure.ln();
+        }
         let mut of_target = vec![0.0; self.levels.len()];
         for (place, (target, _, _)) in self.residuals.iter().enumerate() {
-            let weight = self.weights[left][place] - self.weights[right][place];
+            let weight: f64 = of
+                .iter()
+                .map(|(target, weight)| weight * self.weights[*target][place])
+                .sum();
             let deviation = self.levels[*target].map_or(0.0, |level| level.residual_deviation);
             of_target[*target] += (weight * deviation).powi(2);
         }
-        let variance: f64 = of_target.iter().sum();
-        let spread: f64 = of_target
-            .iter()
-            .zip(&self.levels)
-            .filter_map(|(part, level)| Some(part.powi(2) / (*level)?.freedom.max(f64::MIN_POSITIVE)))
-            .sum();
-        let freedom = if spread > 0.0 {
-            variance.powi(2) / spread
-        } else {
-            f64::INFINITY
-        };
-        // Fewer than one degree has no distribution here; an exact match (no noise at all) needs none.
-        Some((variance.sqrt(), freedom.clamp(1.0, 1e6)))
+        let known = of_target.iter().zip(&self.levels);
+        let parts = known.filter_map(|(part, level)| Some((*part, (*level)?.freedom)));
+        Some(Contrast::new(log, parts.collect()))
     }
 }
 
@@ -292,12 +306,12 @@ fn range(family: usize, freedom: f64) -> Option<StudentisedRange> {
     StudentisedRange::new(family.max(2), freedom)
 }
 
-fn student(freedom: f64) -> Option<StudentsT> {
+pub(super) fn student(freedom: f64) -> Option<StudentsT> {
     StudentsT::new(0.0, 1.0, freedom).ok()
 }
 
 /// Log ratio that is claimed with a probability of [`POWER`].
-fn reach(critical: f64, freedom: f64, error: f64) -> Option<f64> {
+pub(super) fn reach(critical: f64, freedom: f64, error: f64) -> Option<f64> {
     Some((critical + student(freedom)?.inverse_cdf(POWER)) * error)
 }
 

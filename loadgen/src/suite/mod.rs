@@ -1,6 +1,9 @@
 //! What the records of many trials are and say together: which trials a comparison owes, in which order, and what their
 //! figures show. Pure: reads no clock and no file, starts nothing, prints nothing.
 
+pub mod alike;
+pub mod contrast;
+pub mod diff;
 pub mod findings;
 pub mod fit;
 pub mod letters;
@@ -10,6 +13,7 @@ pub mod order;
 pub mod precision;
 pub mod preset;
 pub mod regression;
+pub mod reproduced;
 pub mod results;
 #[doc(hidden)]
 pub mod sample;

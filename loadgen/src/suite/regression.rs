@@ -34,19 +34,15 @@ pub fn changes<'a>(findings: &'a Findings, first: &str, second: &str) -> Vec<Cha
 
 fn change<'a>(table: &'a Table, first: &str, second: &str) -> Option<Change<'a>> {
     let pair = table.pair(first, second)?;
-    let comparison = &pair.comparison;
+    let comparison = pair.comparison;
     // Of an open loop it is the cost of a message that is compared: less is more.
     let is_upright = (pair.left == second) == (table.quantity == Judged::Capacity);
-    let (ratio, low, high) = if is_upright {
-        (comparison.ratio, comparison.low, comparison.high)
-    } else {
-        (1.0 / comparison.ratio, 1.0 / comparison.high, 1.0 / comparison.low)
-    };
+    let comparison = if is_upright { comparison } else { comparison.turned() };
     Some(Change {
         table,
-        ratio,
-        low,
-        high,
+        ratio: comparison.ratio,
+        low: comparison.low,
+        high: comparison.high,
         would_have_caught: 1.0 - 1.0 / comparison.would_have_shown,
     })
 }

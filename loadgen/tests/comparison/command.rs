@@ -24,7 +24,7 @@ fn parse(words: &[&str]) -> Result<CompareArgs, clap::Error> {
 }
 
 /// The machine that synthetic trials tell of, without private networks.
-fn here() -> Here {
+pub(crate) fn here() -> Here {
     Here {
         label: "2cpu-linux-6.18".into(),
         base: file(ORIGINALS, "default", 1, 1).suite.base,
@@ -36,7 +36,7 @@ fn here() -> Here {
     }
 }
 
-fn compare(folder: &Path, words: &[&str], trials: &mut Synthetic) -> (String, Result<(), Failure>) {
+pub(crate) fn compare(folder: &Path, words: &[&str], trials: &mut Synthetic) -> (String, Result<(), Failure>) {
     compare_at(folder, words, trials, &here())
 }
 
@@ -59,7 +59,7 @@ fn compare_at(folder: &Path, words: &[&str], trials: &mut Synthetic, here: &Here
     (String::from_utf8(out).unwrap(), ended)
 }
 
-fn only_folder(folder: &Path) -> std::path::PathBuf {
+pub(crate) fn only_folder(folder: &Path) -> std::path::PathBuf {
     let mut entries = fs::read_dir(folder.join("results")).unwrap();
     let entry = entries.next().unwrap().unwrap().path();
     assert!(entries.next().is_none());
@@ -339,7 +339,7 @@ fn a_comparison_goes_on_only_on_the_machine_the_cpus_and_the_network_it_was_begu
     assert!(failure.text.contains("on the host's: not in tests"), "{failure}");
 }
 
-fn in_private_network(record: &Path) {
+pub(crate) fn in_private_network(record: &Path) {
     let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(record).unwrap()).unwrap();
     json["environment"]["network"] = serde_json::json!({ "kind": "private", "note": null });
     fs::write(record, json.to_string()).unwrap();

@@ -1,5 +1,6 @@
 //! Suite, store, statistics and reports on synthetic trials: no server, no socket, no waiting.
 
+mod again;
 mod command;
 mod golden;
 mod merge;

@@ -6,9 +6,11 @@ pub use values::{Addresses, Pin, Size, count, duration, histogram_file, seed, sh
 
 use crate::cmd::calibrate::CalibrateArgs;
 use crate::cmd::compare::CompareArgs;
+use crate::cmd::diff::DiffArgs;
 use crate::cmd::merge::MergeArgs;
 use crate::cmd::publish::PublishArgs;
 use crate::cmd::report::ReportArgs;
+use crate::cmd::reproduce::ReproduceArgs;
 use crate::cmd::sweep::SweepArgs;
 use crate::record::{NetworkChoice, Start, Waiting};
 use crate::subject::LaunchArgs;
@@ -44,6 +46,10 @@ pub enum Verb {
     Report(ReportArgs),
     /// Put a results folder into the tracked tables: README.md, results/models.md, results/runtimes.md
     Publish(PublishArgs),
+    /// Tell what became of each target between two comparisons
+    Diff(DiffArgs),
+    /// Run the plan of a results folder again and tell which of its claims hold
+    Reproduce(ReproduceArgs),
     /// Check that a server keeps the echo contract, rule by rule
     Verify(VerifyArgs),
     /// Prove the generator on this machine, against a server of known behaviour

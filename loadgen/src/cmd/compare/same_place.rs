@@ -3,7 +3,8 @@
 use super::Here;
 use crate::failure::Failure;
 use crate::measurement::store::Stored;
-use crate::record::{Environment, NetworkChoice, NetworkKind, Start};
+use crate::record::{NetworkChoice, NetworkKind, Start};
+use crate::suite::alike::machine_differences;
 use crate::suite::matrix::Suite;
 use crate::suite::results::{check_one_network, network_of};
 use std::path::Path;
@@ -13,20 +14,30 @@ use std::path::Path;
 /// # Errors
 /// Usage, naming what is different.
 pub(super) fn check(folder: &Path, suite: &Suite, records: &[Stored], here: &Here) -> Result<(), Failure> {
-    let refused = |what: String| {
-        Failure::usage(format!(
-            "{} was measured elsewhere: {what}. Figures of two places may not share a table: compare anew",
-            folder.display()
-        ))
-    };
     check_one_network(records)?;
     let mut measured = records.iter().map(|stored| &stored.measurement);
     let Some(first) = measured.find(|trial| network_of(trial).is_some()) else {
         return Ok(()); // Nothing was measured yet.
     };
-    if let Some(what) = other_machine(&first.environment, &here.environment) {
-        return Err(refused(what));
+    let differences = machine_differences(&first.environment, &here.environment);
+    if let Some((name, there, here)) = differences.first() {
+        let what = format!("the {name} there is {there}, here it is {here}");
+        return Err(elsewhere(folder, &what));
     }
+    check_cpus_and_network(folder, suite, network_of(first), here)
+}
+
+/// Refuses CPUs that cannot be had here, and another kind of network than the trials of before had.
+///
+/// # Errors
+/// Usage, naming which.
+pub(in crate::cmd) fn check_cpus_and_network(
+    folder: &Path,
+    suite: &Suite,
+    before: Option<NetworkKind>,
+    here: &Here,
+) -> Result<(), Failure> {
+    let refused = |what: String| elsewhere(folder, &what);
     let placement = &suite.base.placement;
     let usable = |cpu: &&usize| here.cpus.contains(cpu);
     let mut asked = placement.server_cpus.iter().chain(&placement.loadgen_cpus);
@@ -35,7 +46,7 @@ pub(super) fn check(folder: &Path, suite: &Suite, records: &[Stored], here: &Her
             "its trials used CPU {cpu}, which loadgen may not use here"
         )));
     }
-    match (network_of(first), network(suite, here)) {
+    match (before, network(suite, here)) {
         (Some(NetworkKind::Private), NetworkKind::Host) => Err(refused(format!(
             "its trials had private networks, and here they would be on the host's: {}",
             here.no_private_network.as_deref().unwrap_or("so it was asked for")
@@ -48,21 +59,11 @@ pub(super) fn check(folder: &Path, suite: &Suite, records: &[Stored], here: &Her
     }
 }
 
-/// What is different, one phrase; what either does not tell is taken as the same.
-fn other_machine(there: &Environment, here: &Environment) -> Option<String> {
-    let number = |count: Option<u32>| count.map(|count| count.to_string());
-    let facts = [
-        ("architecture", there.architecture.clone(), here.architecture.clone()),
-        ("CPU", there.cpu_model.clone(), here.cpu_model.clone()),
-        ("number of CPUs", number(there.cpus_usable), number(here.cpus_usable)),
-        ("kernel", there.kernel.clone(), here.kernel.clone()),
-        ("hypervisor", there.hypervisor.clone(), here.hypervisor.clone()),
-        ("container", there.container.clone(), here.container.clone()),
-    ];
-    facts.into_iter().find_map(|(name, there, here)| {
-        let (there, here) = (there?, here?);
-        (there != here).then(|| format!("the {name} there is {there}, here it is {here}"))
-    })
+fn elsewhere(folder: &Path, what: &str) -> Failure {
+    Failure::usage(format!(
+        "{} was measured elsewhere: {what}. Figures of two places may not share a table: compare anew",
+        folder.display()
+    ))
 }
 
 /// Where the trials of this comparison would run now.

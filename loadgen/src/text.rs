@@ -1,7 +1,7 @@
 //! How figures are printed, the same in every report: three significant digits, a unit, thousands apart.
 
 use crate::record::Latency;
-use crate::record::{Arrivals, OpenLoop, Pacing, Stop, Workload};
+use crate::record::{Arrivals, CloseBy, OpenLoop, Pacing, Payload, Stop, Workload};
 use crate::units::{count_f64, round_u64};
 
 /// `12,345`.
@@ -98,20 +98,18 @@ pub fn workload(workload: &Workload) -> String {
         Stop::TotalMessages(messages) => format!("{clients}, {} messages", count(messages)),
         Stop::AfterMs(_) => clients,
     }];
-    parts.push(if workload.size_min_bytes == workload.size_max_bytes {
-        exact_bytes(workload.size_min_bytes)
-    } else {
-        format!(
-            "{}..{}",
-            exact_bytes(workload.size_min_bytes),
-            exact_bytes(workload.size_max_bytes)
-        )
-    });
+    parts.push(sent(workload));
     if workload.pipeline > 1 {
         parts.push(format!("{} under way per client", workload.pipeline));
     }
     if workload.churn {
         parts.push("a connection per message".to_string());
+    }
+    if let Some(messages) = workload.messages_per_connection {
+        parts.push(format!("a connection per {} messages", count(messages)));
+    }
+    if workload.close == CloseBy::Rst {
+        parts.push("closed by reset".to_string());
     }
     parts.push(match &workload.pacing {
         Pacing::ClosedLoop => "closed loop".to_string(),
@@ -127,6 +125,20 @@ pub fn workload(workload: &Workload) -> String {
         parts.push(format!("{} warm-up", milliseconds(workload.warmup_ms)));
     }
     parts.join(", ")
+}
+
+/// What a message is: `64 B`, `64 B..1 KiB lines`, `312 B of request.bin`.
+fn sent(workload: &Workload) -> String {
+    let (least, most) = (exact_bytes(workload.size_min_bytes), exact_bytes(workload.size_max_bytes));
+    let size = if least == most { least } else { format!("{least}..{most}") };
+    match &workload.payload {
+        Payload::Binary => size,
+        Payload::Lines => format!("{size} lines"),
+        Payload::File(file) => {
+            let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+            format!("{size} of {name}")
+        }
+    }
 }
 
 /// `open loop at 20,000/s`, `open loop at 20,000/s in bursts of 10, ramp 5 s`.

@@ -6,11 +6,19 @@ use loadgen::engine::{self, Directive, Moment, Observer, Phase, Progress, Record
 use loadgen::record::{Incomplete, Plan, Workload};
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
-use support::{Fault, Misdeed, Watch, closed_loop, echo_server, job, plan};
+use support::{Fault, Misdeed, Watch, closed_loop, echo_server, job, open_loop, payload, plan};
 
 fn run(fault: Fault, plan: &Plan) -> Recorded {
-    engine::run(plan, echo_server(fault), &mut Watch::default()).unwrap()
+    run_watched(plan, echo_server(fault), &mut Watch::default())
+}
+
+fn run_watched(plan: &Plan, address: SocketAddr, observer: &mut dyn Observer) -> Recorded {
+    engine::run(plan, &payload(plan), address, observer).unwrap()
 }
 
 fn good(_: u64) -> Misdeed {
@@ -101,7 +109,7 @@ fn a_total_is_dealt_to_all_clients_and_threads() {
 #[test]
 fn a_closed_loop_runs_for_its_time_and_answers_everything() {
     let mut watch = Watch::default();
-    let recorded = engine::run(&plan(closed_loop(50, 500)), echo_server(good), &mut watch).unwrap();
+    let recorded = run_watched(&plan(closed_loop(50, 500)), echo_server(good), &mut watch);
     assert_conserved(&recorded);
     assert!(recorded.recorder.outcomes.counts.ok > 50);
     assert_eq!(recorded.recorder.outcomes.counts.in_flight_at_stop, 0);
@@ -328,11 +336,11 @@ fn an_echo_with_a_byte_too_many_is_seen() {
 #[test]
 fn a_refused_connection_costs_its_message() {
     // A port that was free a moment ago: nothing listens there.
-    let address = std::net::TcpListener::bind("127.0.0.1:0")
+    let address = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let recorded = engine::run(&plan(job(3, 4)), address, &mut Watch::default()).unwrap();
+    let recorded = run_watched(&plan(job(3, 4)), address, &mut Watch::default());
     assert_conserved(&recorded);
     assert_eq!(recorded.recorder.outcomes.counts.refused, 12);
     assert_eq!(recorded.recorder.outcomes.connections.refused, 12);
@@ -344,7 +352,7 @@ fn a_stopped_run_keeps_what_it_measured() {
         stop_after_ok: Some(100),
         ..Watch::default()
     };
-    let recorded = engine::run(&plan(closed_loop(10, 60_000)), echo_server(good), &mut watch).unwrap();
+    let recorded = run_watched(&plan(closed_loop(10, 60_000)), echo_server(good), &mut watch);
     assert_conserved(&recorded);
     assert_eq!(recorded.stopped, Some("the test said so".into()));
     assert_eq!(watch.moments.last().unwrap(), "Drained");
@@ -387,7 +395,7 @@ fn an_interrupted_run_ends_soon_in_every_phase() {
         ..closed_loop(20, 60_000)
     };
     // The kernel completes the connections here, and nobody answers on them.
-    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
     let deaf_address = deaf.local_addr().unwrap();
     for (phase, workload, address) in [
         (Phase::Connect, closed_loop(20, 60_000), deaf_address),
@@ -403,7 +411,7 @@ fn an_interrupted_run_ends_soon_in_every_phase() {
             max_errors_percent: Plan::MAX_ERRORS_PERCENT,
             ..plan(workload)
         };
-        let recorded = engine::run(&plan, address, &mut interrupts).unwrap();
+        let recorded = run_watched(&plan, address, &mut interrupts);
         assert_conserved(&recorded);
         assert_eq!(recorded.stopped, Some(Incomplete::Interrupted), "{phase}");
         // Two seconds are planned; a busy machine may take a few more.
@@ -442,7 +450,7 @@ fn the_callers_thread_may_run_afterwards_where_it_could_before() {
     plan.placement.loadgen_cpus = vec![before[0]];
     let mut pinned = None;
     let mut observer = Asks(|| pinned = Some(usable()));
-    engine::run(&plan, echo_server(good), &mut observer).unwrap();
+    run_watched(&plan, echo_server(good), &mut observer);
     assert_eq!(pinned, Some(vec![before[0]]), "the conductor, while it leads");
     assert_eq!(usable(), before);
 }
@@ -458,4 +466,97 @@ impl<F: FnMut()> Observer for Asks<F> {
     fn look(&mut self, _: Progress) -> Directive {
         Directive::Continue
     }
+}
+
+#[test]
+fn a_connection_is_renewed_after_so_many_messages_whatever_paces_them() {
+    let carries = |workload: Workload| Workload {
+        messages_per_connection: Some(20),
+        ..workload
+    };
+    let pipelined = Workload {
+        pipeline: 3,
+        ..closed_loop(5, 300)
+    };
+    for workload in [closed_loop(5, 300), pipelined, job(5, 105), open_loop(5, 2_000, 300)] {
+        let is_job = workload.is_job();
+        let recorded = run(good, &plan(carries(workload)));
+        assert_conserved(&recorded);
+        let (totals, connections) = (&recorded.recorder.totals, &recorded.recorder.outcomes.connections);
+        assert_eq!(recorded.recorder.outcomes.counts.errors(), 0);
+        assert_eq!((connections.reopened, connections.reached, recorded.unclean_closes), (0, 5, 0));
+        // Each connection but the last of a client has carried 20.
+        assert_eq!(totals.connections, connections.renewed + 5);
+        let most = totals.messages.div_ceil(20);
+        assert!((most..most + 5).contains(&totals.connections), "{totals:?}");
+        if is_job {
+            assert_eq!(totals.connections, 5 * 6);
+        }
+    }
+}
+
+#[test]
+fn connections_may_be_ended_by_a_reset_and_no_message_is_lost() {
+    let workload = Workload {
+        churn: true,
+        close: loadgen::record::CloseBy::Rst,
+        ..closed_loop(10, 300)
+    };
+    let recorded = run(good, &plan(workload));
+    assert_conserved(&recorded);
+    let counts = recorded.recorder.outcomes.counts;
+    assert!(counts.ok > 10 && counts.errors() == 0, "{counts:?}");
+    assert_eq!(recorded.unclean_closes, 0);
+}
+
+/// How many of its connections a server that answers after 20 ms has at the same time, at most.
+fn most_at_once(plan: &Plan) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let unanswered = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&most);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            seen.fetch_max(unanswered.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let unanswered = Arc::clone(&unanswered);
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                unanswered.fetch_sub(1, Ordering::SeqCst);
+                std::io::copy(&mut stream.try_clone().unwrap(), &mut stream)
+            });
+        }
+    });
+    let recorded = run_watched(plan, address, &mut Watch::default());
+    assert_conserved(&recorded);
+    assert_eq!(recorded.recorder.outcomes.connections.reached, u64::from(plan.workload.clients));
+    most.load(Ordering::SeqCst)
+}
+
+#[test]
+fn the_connect_window_holds_over_all_threads() {
+    let plan = |workload| Plan {
+        threads: 8,
+        connect_window: 3,
+        ..plan(workload)
+    };
+    assert!(most_at_once(&plan(closed_loop(24, 100))) <= 3);
+    let churn = Workload {
+        churn: true,
+        ..open_loop(24, 500, 200)
+    };
+    assert!(most_at_once(&plan(churn)) <= 3);
+}
+
+#[test]
+fn connections_are_opened_no_faster_than_the_connect_rate() {
+    let plan = Plan {
+        threads: 2,
+        connect_rate_per_s: Some(100),
+        ..plan(job(30, 1))
+    };
+    let recorded = run(good, &plan);
+    assert_conserved(&recorded);
+    // 29 gaps of 10 ms, less the one that a late look may catch up.
+    assert!(recorded.job_runs[0].duration >= Duration::from_millis(280), "{:?}", recorded.job_runs);
 }

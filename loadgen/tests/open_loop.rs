@@ -15,10 +15,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{Misdeed, Watch, echo_server, open_loop, plan};
+use support::{Misdeed, Watch, echo_server, open_loop, payload, plan};
 
 fn run(address: SocketAddr, plan: &Plan) -> Recorded {
-    engine::run(plan, address, &mut Watch::default()).unwrap()
+    engine::run(plan, &payload(plan), address, &mut Watch::default()).unwrap()
 }
 
 /// Echoes everything, and freezes whole for `freeze` in every `period`, on an absolute clock.
@@ -323,12 +323,8 @@ fn a_stop_drops_what_was_planned_until_then_and_no_more() {
         stop_after_ok: Some(300),
         ..Watch::default()
     };
-    let recorded = engine::run(
-        &plan(open_loop(5, 1_000, 60_000)),
-        echo_server(|_| Misdeed::None),
-        &mut watch,
-    )
-    .unwrap();
+    let plan = plan(open_loop(5, 1_000, 60_000));
+    let recorded = engine::run(&plan, &payload(&plan), echo_server(|_| Misdeed::None), &mut watch).unwrap();
     assert_conserved(&recorded);
     let counts = recorded.recorder.outcomes.counts;
     let planned_until_then = u64::try_from(recorded.measured.as_millis()).unwrap();

@@ -12,7 +12,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use support::{closed_loop, open_loop, plan};
+use support::{closed_loop, open_loop, payload, plan};
 
 /// Counts calls, and bytes in use and at most.
 struct Counting;
@@ -75,7 +75,7 @@ fn thread_server() -> Server {
 fn measured(plan: &Plan) -> (u64, u64) {
     let server = thread_server();
     let mut counts = Counts::default();
-    let recorded = engine::run(plan, server.address(), &mut counts).unwrap();
+    let recorded = engine::run(plan, &payload(plan), server.address(), &mut counts).unwrap();
     assert!(server.stop().clean);
     (counts.to - counts.from, recorded.recorder.outcomes.counts.ok)
 }
@@ -111,12 +111,8 @@ fn a_client_takes_less_than_a_kib() {
         let server = thread_server();
         BYTES_MAX.store(BYTES.load(Ordering::Relaxed), Ordering::Relaxed);
         let before = BYTES.load(Ordering::Relaxed);
-        engine::run(
-            &plan(open_loop(clients, 1_000, 300)),
-            server.address(),
-            &mut Counts::default(),
-        )
-        .unwrap();
+        let plan = plan(open_loop(clients, 1_000, 300));
+        engine::run(&plan, &payload(&plan), server.address(), &mut Counts::default()).unwrap();
         assert!(server.stop().clean);
         BYTES_MAX.load(Ordering::Relaxed) - before
     };

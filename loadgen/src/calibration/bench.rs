@@ -11,6 +11,7 @@ use crate::sampler::{own, process};
 use crate::subject::TruthServer;
 use crate::suite::preset;
 use crate::units::{count_f64, duration_ns};
+use crate::workload::payload::Payload;
 use echo_contract::stats::Stats;
 use nix::unistd::Pid;
 use std::sync::mpsc::channel;
@@ -86,7 +87,7 @@ impl Bench<'_> {
         let server = self.start(behaviour)?;
         let mut witness = Witness::new(server.pid(), self.interrupted);
         let plan = self.plan(workload, timeout_ms);
-        let recorded = engine::run_traced(&plan, server.address(), &mut witness, traced)?;
+        let recorded = engine::run_traced(&plan, &Payload::new(self.seed), server.address(), &mut witness, traced)?;
         if let Some(why) = &recorded.stopped {
             return Err(Failure::new(Exit::Interrupted, why.clone()));
         }
@@ -106,7 +107,8 @@ impl Bench<'_> {
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.map_err(|error| Failure::fault(format!("a free port: {error}")))?;
         let mut witness = Witness::new(std::process::id(), self.interrupted);
-        engine::run(&self.plan(workload, TIMEOUT_MS), address, &mut witness)
+        let plan = self.plan(workload, TIMEOUT_MS);
+        engine::run(&plan, &Payload::new(self.seed), address, &mut witness)
     }
 
     /// Single round trips with the kernel's timestamps, outside of the engine's loop.
@@ -167,6 +169,7 @@ impl Bench<'_> {
             source_addresses: vec![],
             repeat_for_ms: 0,
             connect_window: 100,
+            connect_rate_per_s: None,
             counting: false,
             start_at: None,
             network: crate::record::NetworkChoice::Host,

@@ -4,7 +4,7 @@ mod add;
 mod asked;
 pub(super) mod same_place;
 
-use super::arguments::{ServerArgs, seed, share_in_percent};
+use super::arguments::{ClientArgs, ServerArgs, seed, share_in_percent};
 use super::leftovers;
 use super::progress::compare as progress;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
@@ -38,6 +38,9 @@ pub struct CompareArgs {
 
     #[command(flatten)]
     pub servers: ServerArgs,
+
+    #[command(flatten)]
+    pub client: ClientArgs,
 
     /// Workloads, separated by commas, or `default`
     #[arg(long, default_value = "default", value_name = "NAMES")]
@@ -74,12 +77,12 @@ pub struct CompareArgs {
     pub results: PathBuf,
 
     /// Go on with an interrupted comparison; what it has is not repeated
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "server", "servers", "workloads", "seed", "max_error_rate", "label", "results", "pin", "threads", "no_control"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "server", "servers", "workloads", "payload", "close", "connect_window", "connect_rate", "seed", "max_error_rate", "label", "results", "pin", "threads", "no_control"])]
     pub resume: Option<PathBuf>,
 
     /// Measure a further target under the plan of a comparison that is there, two of its targets beside it in rounds of
     /// their own; what is found joins its folder
-    #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "targets", "workloads", "seed", "label", "results", "pin", "threads", "no_control"])]
+    #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "targets", "workloads", "payload", "close", "connect_window", "connect_rate", "seed", "label", "results", "pin", "threads", "no_control"])]
     pub add: Option<Vec<String>>,
 
     /// Print the tables only, no progress

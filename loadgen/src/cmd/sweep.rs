@@ -3,7 +3,7 @@
 use super::leftovers;
 use super::resolve::servers::servers;
 use super::resolve::sweep::plan_at;
-use crate::cmd::arguments::{self, ServerArgs, Size, Spacing};
+use crate::cmd::arguments::{self, ClientArgs, ServerArgs, Size, Spacing};
 use crate::cmd::compare::without_path;
 use crate::compare::runner::{TrialProgress, Trials};
 use crate::compare::sweep::{SweepNow, SweepView, run_sweep};
@@ -66,13 +66,20 @@ pub struct SweepArgs {
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = arguments::duration)]
     pub warmup: Duration,
 
-    /// Message length: 64, 1KiB, or 64..1024
-    #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = arguments::size)]
-    pub size: Size,
+    /// Message length: 64, 1KiB, or 64..1024 [default: 64]
+    #[arg(short, long, value_name = "BYTES", value_parser = arguments::size)]
+    pub size: Option<Size>,
 
     /// Messages of one client under way at the same time
     #[arg(short = 'P', long, value_name = "DEPTH", default_value = "1", value_parser = arguments::count)]
     pub pipeline: u64,
+
+    /// A new connection after so many messages, for servers that end connections themselves
+    #[arg(long, value_name = "N", value_parser = arguments::count)]
+    pub messages_per_connection: Option<u64>,
+
+    #[command(flatten)]
+    pub client: ClientArgs,
 
     /// How the messages of a rate are spaced [default: poisson]
     #[arg(long, value_enum, value_name = "HOW", requires = "slo")]
@@ -199,11 +206,11 @@ fn sweep_file(
     let external = servers(&args.servers)?.into_iter().find(|server| server.name == target);
     let mut flags = vec![
         format!("--warmup={}ms", args.warmup.as_millis()),
-        format!("--size={}..{}", args.size.min_bytes, args.size.max_bytes),
         format!("--pipeline={}", args.pipeline),
         format!("--pin={}", args.pin),
         format!("{NETWORK_FLAG}{}", word(args.network)),
     ];
+    flags.extend(client_flags(args));
     let along = along(args)?;
     if let Along::Rate { .. } = along {
         flags.push(format!("--clients={}", args.clients.first().copied().unwrap_or(50)));
@@ -226,6 +233,22 @@ fn sweep_file(
         spent_ms: 0,
         ended: None,
     })
+}
+
+/// What was typed of the clients, as it was typed.
+fn client_flags(args: &SweepArgs) -> impl Iterator<Item = String> {
+    let client = &args.client;
+    let flag = |name: &str, value: Option<String>| value.map(|value| format!("--{name}={value}"));
+    [
+        flag("size", args.size.map(|size| size.to_string())),
+        flag("messages-per-connection", args.messages_per_connection.map(|number| number.to_string())),
+        flag("payload", client.payload.clone()),
+        flag("close", client.close.map(word)),
+        flag("connect-window", client.connect_window.map(|number| number.to_string())),
+        flag("connect-rate", client.connect_rate.map(|number| number.to_string())),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// What changes from point to point.

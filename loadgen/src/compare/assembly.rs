@@ -56,6 +56,7 @@ pub(super) fn assemble(parts: Parts<'_>) -> Measurement {
         &Evidence {
             surplus_bytes: parts.recorded.surplus_bytes,
             local_failures: parts.recorded.local_failures,
+            port_failures: parts.recorded.port_failures,
             environment_changes: parts.environment_changes,
         },
     );
@@ -116,6 +117,7 @@ fn figures(parts: &Parts<'_>) -> Measurement {
         fairness_jain: recorder.fairness_jain(),
         server_cost: server_cost(parts),
         loadgen_cost: loadgen_cost(parts),
+        halted_replies: Some(recorder.halted_replies),
         network: parts.network,
         cpu_distance: Some(parts.cpu_distance.clone()),
         hiccup: Some({
@@ -251,7 +253,8 @@ fn throughput(recorded: &Recorded, plan: &Plan) -> Throughput {
             .workload
             .open_loop()
             .map(|_| per_second(recorder.outcomes.counts.planned, duration_s)),
-        connections_per_s: if recorder.connections_timed > 0 {
+        // Where connections belong to the work, none made is none.
+        connections_per_s: if plan.workload.connection_carries().is_some() || recorder.connections_timed > 0 {
             Some(per_second(recorder.connections_timed, duration_s))
         } else {
             recorded

@@ -117,7 +117,7 @@ fn context_switches(parts: &Parts<'_>) -> (Option<(u64, u64)>, &'static str) {
     let is_of_one_thread_each = parts.target.model.as_deref() != Some("event");
     match switches {
         // A client's thread or process takes its switches with it when it ends.
-        Some(_) if parts.plan.workload.churn && is_of_one_thread_each => (
+        Some(_) if parts.plan.workload.connection_carries().is_some() && is_of_one_thread_each => (
             None,
             "not counted: /proc forgets threads and processes that ended, and each connection may have had its own",
         ),

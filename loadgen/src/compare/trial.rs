@@ -18,6 +18,8 @@ use crate::sampler::syscalls::{self, SyscallCounter};
 use crate::sampler::watcher::Watcher;
 use crate::sampler::{distance, network, own};
 use crate::subject::{self, Request, Server, Stopped};
+use crate::workload::opening::Opening;
+use crate::workload::payload::Payload;
 use crate::workload::pool;
 use echo_contract::catalog;
 use std::path::{Path, PathBuf};
@@ -168,9 +170,10 @@ fn measure(
         network: Some(place),
         ..environment::capture()
     };
+    let (payload, opening) = what_is_sent(plan)?;
     let cpus = || distance::measure(&plan.placement.server_cpus, &plan.placement.loadgen_cpus);
     let cpus_before = cpus();
-    let server = subject::obtain(&request(plan, context, workers))?;
+    let server = subject::obtain(&request(plan, context, workers, &opening))?;
     let target = server.description();
     if target.origin == Origin::Attached {
         // Only now it is known how many workers it has; a pool that is too small would leave clients waiting.
@@ -185,7 +188,7 @@ fn measure(
         interrupted: context.interrupted,
         progress,
     };
-    let recorded = engine::run(plan, address, &mut watch);
+    let recorded = engine::run(plan, &payload, address, &mut watch);
     let readings = watch.watcher.into_readings();
     let tracking = network::tracking();
     let network = network_before
@@ -215,8 +218,17 @@ fn measure(
     }))
 }
 
+/// The bytes of the workload, and those that ask for the first echo.
+fn what_is_sent(plan: &Plan) -> Result<(Payload, Opening), Failure> {
+    let workload = &plan.workload;
+    let file = subject::read_payload(&workload.payload)?;
+    let payload = Payload::of(&workload.payload, plan.seed, file);
+    let opening = Opening::of(workload, plan.seed, &payload);
+    Ok((payload, opening))
+}
+
 /// The server that the plan is for.
-fn request<'a>(plan: &'a Plan, context: &Context<'_>, workers: Option<u32>) -> Request<'a> {
+fn request<'a>(plan: &'a Plan, context: &Context<'_>, workers: Option<u32>, opening: &'a Opening) -> Request<'a> {
     Request {
         target: &plan.target,
         external: plan.external.as_ref(),
@@ -224,6 +236,8 @@ fn request<'a>(plan: &'a Plan, context: &Context<'_>, workers: Option<u32>) -> R
         workers,
         server_cpus: &plan.placement.server_cpus,
         connect_timeout: Duration::from_millis(plan.connect_timeout_ms),
+        opening: Some(opening),
+        source_addresses: &plan.source_addresses,
         arguments: &[],
         allow_public: context.allow_public,
         no_build: context.no_build,

@@ -205,15 +205,15 @@ impl<'a> Conductor<'a> {
     fn connect(&mut self) -> Result<(), Failure> {
         let patience = Duration::from_millis(self.plan.connect_timeout_ms);
         let asked = u64::from(self.plan.workload.clients);
-        let (mut proven, mut since_ns) = (0, now_ns());
+        let (mut served, mut since_ns) = (0, now_ns());
         loop {
-            match self.wait(WINDOW, Phase::Connect, |sums| ratio(sums.proven, asked))? {
+            match self.wait(WINDOW, Phase::Connect, |sums| ratio(sums.served, asked))? {
                 Waited::GaveUp => {}
                 Waited::All | Waited::Stopped => return Ok(()),
             }
-            let now_proven = self.control.sums().proven;
-            if now_proven > proven {
-                (proven, since_ns) = (now_proven, now_ns());
+            let now_served = self.control.sums().served;
+            if now_served > served {
+                (served, since_ns) = (now_served, now_ns());
             } else if now_ns() - since_ns > as_ns(patience) {
                 return Ok(());
             }

@@ -4,8 +4,12 @@
 //! for byte. Messages of one connection are answered in order, so the oldest outstanding one owns the next byte.
 
 use crate::recorder::Sent;
-use crate::workload::payload::{Payload, Stream};
+use crate::workload::payload::{Source, Span, Stream};
 use std::collections::VecDeque;
+
+/// A silence of this length between two bytes of one reply, in nanoseconds, is what an acknowledgement that is delayed costs: 40 ms
+/// (TCP_DELACK_MIN), rounded up to a tick of the kernel's clock, which is up to 10 ms long.
+const DELAYED_ACK_NS: std::ops::Range<u64> = 38_000_000..52_000_000;
 
 /// A message on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,10 @@ pub(crate) struct Connection {
     received: u64,
     /// Where the reply to the oldest outstanding message begins.
     reply_begins: u64,
+    /// When bytes came last.
+    received_ns: u64,
+    /// Messages taken on in all.
+    taken: u64,
     /// Outstanding messages, oldest first. Allocated once for the pipeline's depth.
     outstanding: VecDeque<Message>,
 }
@@ -50,6 +58,8 @@ impl Connection {
             planned: 0,
             received: 0,
             reply_begins: 0,
+            received_ns: 0,
+            taken: 0,
             outstanding: VecDeque::with_capacity(pipeline),
         }
     }
@@ -59,12 +69,14 @@ impl Connection {
         debug_assert!(self.outstanding.is_empty());
         (self.stream, self.sent, self.planned) = (stream, 0, 0);
         (self.received, self.reply_begins) = (0, 0);
+        (self.received_ns, self.taken) = (0, 0);
     }
 
     /// Takes on one more message of `bytes` bytes.
     #[inline]
     pub(crate) fn plan(&mut self, times: Sent, bytes: u64) {
         self.planned += bytes;
+        self.taken += 1;
         self.outstanding.push_back(Message {
             times,
             end: self.planned,
@@ -73,12 +85,19 @@ impl Connection {
 
     /// The next bytes to send; empty when all planned bytes have left.
     #[inline]
-    pub(crate) fn to_send<'p>(&self, payload: &'p Payload) -> &'p [u8] {
-        payload.slice(
-            self.stream,
-            self.sent,
-            usize::try_from(self.planned - self.sent).unwrap_or(usize::MAX),
-        )
+    pub(crate) fn to_send<'s>(&self, source: &'s mut Source<'_>) -> &'s [u8] {
+        let left = usize::try_from(self.planned - self.sent).unwrap_or(usize::MAX);
+        source.slice(self.stream, self.sent, left, |offset| self.message_at(offset))
+    }
+
+    /// The outstanding message that has this byte.
+    fn message_at(&self, offset: u64) -> Span {
+        let place = self.outstanding.partition_point(|message| message.end <= offset);
+        let before = place.checked_sub(1).map(|before| self.outstanding[before].end);
+        Span {
+            begin: before.unwrap_or(self.reply_begins),
+            end: self.outstanding[place].end,
+        }
     }
 
     /// Notes that `bytes` of them have left.
@@ -87,7 +106,8 @@ impl Connection {
         self.sent += bytes as u64;
     }
 
-    /// Compares what came back, and calls `answered` for each message whose last byte is there.
+    /// Compares what came back at `now_ns`, and calls `answered` for each message whose last byte is there. Returns whether the
+    /// reply that was begun before has halted for as long as an acknowledgement is delayed.
     ///
     /// # Errors
     /// The first byte that is not the one sent at its place, or that was never sent.
@@ -95,19 +115,23 @@ impl Connection {
     pub(crate) fn receive(
         &mut self,
         mut bytes: &[u8],
-        payload: &Payload,
+        source: &mut Source<'_>,
+        now_ns: u64,
         mut answered: impl FnMut(Sent),
-    ) -> Result<(), Mismatch> {
+    ) -> Result<bool, Mismatch> {
+        let has_halted = self.is_within_reply() && DELAYED_ACK_NS.contains(&(now_ns - self.received_ns));
+        self.received_ns = now_ns;
         if bytes.len() as u64 > self.sent - self.received {
-            return Err(self.mismatch(bytes, payload));
+            return Err(self.mismatch(bytes, source));
         }
         while !bytes.is_empty() {
-            let expected = payload.slice(self.stream, self.received, bytes.len());
-            if bytes[..expected.len()] != *expected {
-                return Err(self.mismatch(bytes, payload));
+            let expected = source.slice(self.stream, self.received, bytes.len(), |offset| self.message_at(offset));
+            let length = expected.len();
+            if bytes[..length] != *expected {
+                return Err(self.mismatch(bytes, source));
             }
-            self.received += expected.len() as u64;
-            bytes = &bytes[expected.len()..];
+            self.received += length as u64;
+            bytes = &bytes[length..];
         }
         while let Some(message) = self.outstanding.front().copied()
             && message.end <= self.received
@@ -116,27 +140,42 @@ impl Connection {
             self.reply_begins = message.end;
             answered(message.times);
         }
-        Ok(())
+        Ok(has_halted)
     }
 
     /// Finds the first wrong byte in `bytes`, which start at the next expected one.
     #[cold]
-    fn mismatch(&self, bytes: &[u8], payload: &Payload) -> Mismatch {
+    fn mismatch(&self, bytes: &[u8], source: &mut Source<'_>) -> Mismatch {
         let sent = usize::try_from(self.sent - self.received)
             .unwrap_or(usize::MAX)
             .min(bytes.len());
+        let mut expected = |from: usize, len: usize| {
+            let offset = self.received + from as u64;
+            source
+                .slice(self.stream, offset, len, |offset| self.message_at(offset))
+                .to_vec()
+        };
         let mut good = 0;
-        while good < sent && bytes[good] == payload.slice(self.stream, self.received + good as u64, 1)[0] {
-            good += 1;
+        while good < sent {
+            let part = expected(good, sent - good);
+            let same = part.iter().zip(&bytes[good..]).take_while(|(a, b)| a == b).count();
+            good += same;
+            if same < part.len() {
+                break;
+            }
         }
         let shown = 8.min(bytes.len() - good);
-        let offset = self.received + good as u64;
-        let sent_there = 8.min(sent - good);
         Mismatch {
-            offset,
-            expected: payload.slice(self.stream, offset, sent_there).to_vec(),
+            offset: self.received + good as u64,
+            expected: expected(good, 8.min(sent - good)),
             got: bytes[good..good + shown].to_vec(),
         }
+    }
+
+    /// Messages taken on since the connection was opened.
+    #[inline]
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Messages planned and not yet answered.
@@ -169,11 +208,16 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::payload::Payload;
 
-    fn connection() -> (Connection, Payload) {
+    fn connection_of(payload: &Payload) -> (Connection, Source<'_>) {
         let mut connection = Connection::new(4);
-        connection.restart(Stream::of(3, 0));
-        (connection, Payload::new(1))
+        connection.restart(payload.stream(3, 0));
+        (connection, Source::new(payload))
+    }
+
+    fn binary() -> Payload {
+        Payload::new(1)
     }
 
     fn at(ns: u64) -> Sent {
@@ -184,10 +228,10 @@ mod tests {
     }
 
     /// Sends all planned bytes and returns them.
-    fn send_all(connection: &mut Connection, payload: &Payload) -> Vec<u8> {
+    fn send_all(connection: &mut Connection, source: &mut Source<'_>) -> Vec<u8> {
         let mut wire = Vec::new();
-        while !connection.to_send(payload).is_empty() {
-            let piece = connection.to_send(payload).to_vec();
+        while !connection.to_send(source).is_empty() {
+            let piece = connection.to_send(source).to_vec();
             connection.sent(piece.len());
             wire.extend(piece);
         }
@@ -197,14 +241,15 @@ mod tests {
     #[test]
     fn a_message_is_answered_by_its_last_byte_at_any_split() {
         for split in 1..=64 {
-            let (mut connection, payload) = connection();
+            let payload = binary();
+        let (mut connection, mut source) = connection_of(&payload);
             connection.plan(at(5), 64);
-            let wire = send_all(&mut connection, &payload);
+            let wire = send_all(&mut connection, &mut source);
             let mut answered = Vec::new();
             for piece in wire.chunks(split) {
                 assert!(answered.is_empty());
                 connection
-                    .receive(piece, &payload, |message| answered.push(message.planned_ns))
+                    .receive(piece, &mut source, 1, |message| answered.push(message.planned_ns))
                     .unwrap();
             }
             assert_eq!((answered, connection.in_flight()), (vec![5], 0));
@@ -213,12 +258,13 @@ mod tests {
 
     #[test]
     fn one_read_can_answer_several_messages_of_a_pipeline() {
-        let (mut connection, payload) = connection();
+        let payload = binary();
+        let (mut connection, mut source) = connection_of(&payload);
         (1..=3).for_each(|planned| connection.plan(at(planned), 10));
-        let wire = send_all(&mut connection, &payload);
+        let wire = send_all(&mut connection, &mut source);
         let mut answered = Vec::new();
         connection
-            .receive(&wire[..25], &payload, |message| answered.push(message.planned_ns))
+            .receive(&wire[..25], &mut source, 1, |message| answered.push(message.planned_ns))
             .unwrap();
         assert_eq!(
             (answered, connection.in_flight(), connection.oldest_sent_ns()),
@@ -228,11 +274,12 @@ mod tests {
 
     #[test]
     fn a_changed_byte_is_found_at_its_offset() {
-        let (mut connection, payload) = connection();
+        let payload = binary();
+        let (mut connection, mut source) = connection_of(&payload);
         connection.plan(at(0), 100);
-        let mut wire = send_all(&mut connection, &payload);
+        let mut wire = send_all(&mut connection, &mut source);
         wire[42] ^= 1;
-        let mismatch = connection.receive(&wire, &payload, |_| panic!("answered")).unwrap_err();
+        let mismatch = connection.receive(&wire, &mut source, 1, |_| panic!("answered")).unwrap_err();
         assert_eq!(
             (mismatch.offset, mismatch.expected.len(), mismatch.got.len()),
             (42, 8, 8)
@@ -243,11 +290,12 @@ mod tests {
 
     #[test]
     fn a_byte_that_was_never_sent_is_a_mismatch() {
-        let (mut connection, payload) = connection();
+        let payload = binary();
+        let (mut connection, mut source) = connection_of(&payload);
         connection.plan(at(0), 10);
-        let mut wire = send_all(&mut connection, &payload);
+        let mut wire = send_all(&mut connection, &mut source);
         wire.push(0);
-        let mismatch = connection.receive(&wire, &payload, |_| {}).unwrap_err();
+        let mismatch = connection.receive(&wire, &mut source, 1, |_| {}).unwrap_err();
         assert_eq!(
             (mismatch.offset, mismatch.expected, mismatch.got),
             (10, vec![], vec![0])
@@ -256,36 +304,75 @@ mod tests {
 
     #[test]
     fn the_echo_of_another_client_does_not_pass() {
-        let (mut connection, payload) = connection();
+        let payload = binary();
+        let (mut connection, mut source) = connection_of(&payload);
         connection.plan(at(0), 64);
-        send_all(&mut connection, &payload);
-        let foreign = payload.slice(Stream::of(4, 0), 0, 64);
-        assert!(connection.receive(foreign, &payload, |_| {}).is_err());
+        send_all(&mut connection, &mut source);
+        let foreign = payload.slice(payload.stream(4, 0), 0, 64);
+        assert!(connection.receive(foreign, &mut source, 1, |_| {}).is_err());
     }
 
     #[test]
     fn a_message_longer_than_the_table_goes_out_and_comes_back_in_pieces() {
-        let (mut connection, payload) = connection();
+        let payload = binary();
+        let (mut connection, mut source) = connection_of(&payload);
         connection.plan(at(9), 1_000_000);
-        let wire = send_all(&mut connection, &payload);
+        let wire = send_all(&mut connection, &mut source);
         assert_eq!(wire.len(), 1_000_000);
         let mut answered = 0;
         for piece in wire.chunks(200_000) {
-            connection.receive(piece, &payload, |_| answered += 1).unwrap();
+            connection.receive(piece, &mut source, 1, |_| answered += 1).unwrap();
         }
         assert_eq!(answered, 1);
     }
 
     #[test]
     fn a_restarted_connection_expects_its_new_stream_from_the_start() {
-        let (mut connection, payload) = connection();
+        let payload = binary();
+        let (mut connection, mut source) = connection_of(&payload);
         connection.plan(at(0), 10);
-        send_all(&mut connection, &payload);
+        send_all(&mut connection, &mut source);
         assert!(connection.abandon().is_some());
-        connection.restart(Stream::of(3, 1));
+        connection.restart(payload.stream(3, 1));
         connection.plan(at(1), 10);
-        let wire = send_all(&mut connection, &payload);
-        assert_eq!(wire, payload.slice(Stream::of(3, 1), 0, 10));
-        connection.receive(&wire, &payload, |_| {}).unwrap();
+        let wire = send_all(&mut connection, &mut source);
+        assert_eq!(wire, payload.slice(payload.stream(3, 1), 0, 10));
+        connection.receive(&wire, &mut source, 1, |_| {}).unwrap();
+    }
+
+    #[test]
+    fn lines_come_back_line_by_line_and_a_wrong_letter_is_found() {
+        let payload = Payload::lines(1);
+        let (mut connection, mut source) = connection_of(&payload);
+        (1..=3).for_each(|planned| connection.plan(at(planned), 40 + planned));
+        let wire = send_all(&mut connection, &mut source);
+        let text = String::from_utf8(wire.clone()).unwrap();
+        let begins: Vec<_> = text.lines().map(|line| (line.len(), line.split(' ').next().unwrap())).collect();
+        assert_eq!(begins, [(40, "3.0@0"), (41, "3.0@41"), (42, "3.0@83")]);
+        let mut answered = 0;
+        connection.receive(&wire[..50], &mut source, 1, |_| answered += 1).unwrap();
+        connection.receive(&wire[50..90], &mut source, 2, |_| answered += 1).unwrap();
+        assert_eq!(answered, 2);
+        let mut wrong = wire[90..].to_vec();
+        wrong[30] ^= 1;
+        assert_eq!(connection.receive(&wrong, &mut source, 3, |_| {}).unwrap_err().offset, 120);
+    }
+
+    #[test]
+    fn a_reply_that_halts_for_40_ms_is_told_from_one_that_comes_late() {
+        const MS: u64 = 1_000_000;
+        let payload = binary();
+        let (mut connection, mut source) = connection_of(&payload);
+        let mut halts = |begins_ms: u64, goes_on_ms: u64| {
+            connection.plan(at(begins_ms * MS), 64);
+            let wire = send_all(&mut connection, &mut source);
+            let first = connection.receive(&wire[..1], &mut source, begins_ms * MS, |_| {}).unwrap();
+            let rest = connection.receive(&wire[1..], &mut source, goes_on_ms * MS, |_| {}).unwrap();
+            (first, rest)
+        };
+        // All 40 ms after the one before: only silence within a reply counts.
+        assert_eq!(halts(1, 2), (false, false));
+        assert_eq!(halts(42, 86), (false, true));
+        assert_eq!(halts(126, 186), (false, false));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::dealer::SharedPlan;
 use super::live::LiveBins;
+use super::turnstile::Turnstile;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -49,6 +50,8 @@ pub(super) struct Control {
     drain_ns: AtomicU64,
     /// What the workers share of an open loop's plan.
     pub(super) plan: SharedPlan,
+    /// Lets connections be opened.
+    pub(super) turnstile: Turnstile,
     wakers: Vec<EventFd>,
     pub(super) gauges: Vec<Gauges>,
 }
@@ -67,6 +70,8 @@ pub(super) struct Gauges {
     pub(super) in_flight: AtomicU64,
     /// Connections that have echoed and are open.
     pub(super) proven: AtomicU64,
+    /// Clients that have had an echo.
+    pub(super) served: AtomicU64,
     /// Connections made so far.
     pub(super) connections: AtomicU64,
     /// Response times of the messages echoed whole, all phases.
@@ -81,11 +86,12 @@ pub(super) struct Sums {
     pub(super) failures: u64,
     pub(super) in_flight: u64,
     pub(super) proven: u64,
+    pub(super) served: u64,
     pub(super) connections: u64,
 }
 
 impl Control {
-    pub(super) fn new(workers: usize) -> io::Result<Self> {
+    pub(super) fn new(workers: usize, turnstile: Turnstile) -> io::Result<Self> {
         let wakers = (0..workers)
             .map(|_| EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC))
             .collect::<Result<_, _>>()?;
@@ -96,6 +102,7 @@ impl Control {
             plan_start_ns: AtomicU64::new(u64::MAX),
             drain_ns: AtomicU64::new(0),
             plan: SharedPlan::new(workers),
+            turnstile,
             wakers,
             gauges: (0..workers).map(|_| Gauges::default()).collect(),
         })
@@ -161,6 +168,7 @@ impl Control {
             failures: sum(|gauges| &gauges.failures),
             in_flight: sum(|gauges| &gauges.in_flight),
             proven: sum(|gauges| &gauges.proven),
+            served: sum(|gauges| &gauges.served),
             connections: sum(|gauges| &gauges.connections),
         }
     }

@@ -5,6 +5,7 @@ use super::conductor::{Conducted, Conductor, MeasuredPhase};
 use super::control::{Command, Control};
 use super::event_loop::Setup;
 use super::socket::SocketMaker;
+use super::turnstile::Turnstile;
 use super::worker::{self, Ended, Pinned, Report};
 use super::{Observer, Recorded, WINDOW, as_ns};
 use crate::failure::Failure;
@@ -40,6 +41,7 @@ struct Crew<'a> {
 /// When a worker cannot be set up or its event loop fails.
 pub(super) fn run(
     plan: &Plan,
+    payload: &Payload,
     address: SocketAddr,
     observer: &mut dyn Observer,
     traced: usize,
@@ -49,11 +51,12 @@ pub(super) fn run(
     let pinned = (!cpus.is_empty()).then(|| Pinned::to(cpus)).transpose();
     let _pinned = pinned.map_err(|error| Failure::fault(format!("pinning to CPUs {cpus:?}: {error}")))?;
     let threads = plan.threads.min(plan.workload.clients).max(1);
-    let control = Control::new(threads as usize).map_err(|error| Failure::fault(format!("eventfd: {error}")))?;
+    let turnstile = Turnstile::new(plan.connect_window, plan.connect_rate_per_s);
+    let control = Control::new(threads as usize, turnstile).map_err(|error| Failure::fault(format!("eventfd: {error}")))?;
     let crew = Crew {
         plan,
         control: &control,
-        payload: &Payload::new(plan.seed),
+        payload,
         sockets: SocketMaker::new(address, plan.source_addresses.clone()),
         threads,
         begun_ns: now_ns(),
@@ -95,7 +98,6 @@ impl<'a> Crew<'a> {
             sockets: self.sockets.clone(),
             first_client,
             clients,
-            window: (self.plan.connect_window / self.threads).max(1) as usize,
         };
         let mut recorder = Recorder::new(
             clients as usize,
@@ -133,12 +135,14 @@ impl<'a> Crew<'a> {
             unclean_closes: first.unclean_closes,
             surplus_bytes: first.surplus_bytes,
             local_failures: first.local_failures,
+            port_failures: first.port_failures,
         };
         for worker in ended {
             recorded.recorder.add(&worker.recorder);
             recorded.unclean_closes += worker.unclean_closes;
             recorded.surplus_bytes += worker.surplus_bytes;
             recorded.local_failures += worker.local_failures;
+            recorded.port_failures += worker.port_failures;
         }
         if let Some(phase) = conducted.phase {
             recorded.recorder.outcomes.dropped(self.never_sent(phase));

@@ -14,9 +14,9 @@ use super::control::{Command, Control};
 use super::dealer::{Dealer, Due};
 use super::pacer;
 use super::socket::SocketMaker;
-use crate::record::Plan;
+use crate::record::{CloseBy, Plan};
 use crate::recorder::Recorder;
-use crate::workload::payload::{Payload, Sizes};
+use crate::workload::payload::{Payload, Sizes, Source};
 use crate::workload::schedule::Schedule;
 use by_plan::ByPlan;
 use nix::errno::Errno;
@@ -49,8 +49,6 @@ pub(super) struct Setup<'a> {
     /// Number of this worker's first client; the others follow.
     pub(super) first_client: u32,
     pub(super) clients: u32,
-    /// Connections of this worker that may be opening or unproven at a time.
-    pub(super) window: usize,
 }
 
 impl Setup<'_> {
@@ -96,6 +94,10 @@ struct Client {
     generation: u32,
     /// Whether this connection has echoed a message.
     proven: bool,
+    /// Whether any of its connections has.
+    served: bool,
+    /// Whether the connection before has carried all that it should, so that the next is no repair.
+    renews: bool,
     /// Whether EPOLLOUT is asked for.
     wants_write: bool,
     connection: Connection,
@@ -118,6 +120,8 @@ impl Client {
             since_ns: 0,
             generation: 0,
             proven: true, // a closed client counts as proven, see `close`
+            served: false,
+            renews: false,
             wants_write: false,
             connection: Connection::new(pipeline),
             left: 0,
@@ -125,6 +129,13 @@ impl Client {
             in_line: false,
             pending: None,
         }
+    }
+
+    /// Whether it can take a message: on its connection, or on the one that will be opened for it.
+    #[inline]
+    fn has_room(&self, depth: usize, carries: u64) -> bool {
+        let is_fresh = self.state == State::Closed || self.connection.taken() < carries;
+        is_fresh && self.connection.in_flight() < depth
     }
 }
 
@@ -137,16 +148,22 @@ pub(super) struct EventLoop<'a> {
     by_plan: Option<ByPlan<'a>>,
     /// Messages of one client that may be under way at the same time.
     depth: usize,
+    /// Messages that a connection carries; without a limit `u64::MAX`.
+    carries: u64,
+    close_by: CloseBy,
     timeout_ns: u64,
     epoll: Epoll,
     events: Vec<EpollEvent>,
     buffer: Box<[u8]>,
     sizes: Sizes,
+    source: Source<'a>,
     clients: Vec<Client>,
     /// Clients that want a connection now.
     to_open: VecDeque<usize>,
     /// Clients that want one later: due time and client, in order of time.
     to_retry: VecDeque<(u64, usize)>,
+    /// When to ask again whether a connection may be opened.
+    opens_at_ns: u64,
     command: Command,
     /// Messages planned from here on count.
     from_ns: u64,
@@ -154,8 +171,9 @@ pub(super) struct EventLoop<'a> {
     to_ns: u64,
     /// Whether the milestone of the command was told.
     told: bool,
-    unproven: usize,
     proven: u64,
+    /// Clients that have had an echo.
+    served: u64,
     in_flight: usize,
     left: u64,
     first_connect_ns: u64,
@@ -174,6 +192,8 @@ pub(super) struct EventLoop<'a> {
     failures: u64,
     /// Failed attempts that are this machine's fault, not the server's: no source port, no descriptor.
     pub(super) local_failures: u64,
+    /// Those of them that found no source port.
+    pub(super) port_failures: u64,
 }
 
 impl<'a> EventLoop<'a> {
@@ -197,6 +217,8 @@ impl<'a> EventLoop<'a> {
         Ok(Self {
             by_plan,
             depth: if workload.churn { 1 } else { workload.pipeline as usize },
+            carries: workload.connection_carries().unwrap_or(u64::MAX),
+            close_by: workload.close,
             timeout_ns: setup.plan.timeout_ms * 1_000_000,
             control,
             worker,
@@ -204,15 +226,17 @@ impl<'a> EventLoop<'a> {
             events: vec![EpollEvent::empty(); EVENTS_PER_TURN],
             buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
             sizes,
+            source: Source::new(setup.payload),
             clients,
             to_open: VecDeque::with_capacity(count),
             to_retry: VecDeque::with_capacity(count),
+            opens_at_ns: 0,
             command: Command::Rest,
             from_ns: u64::MAX,
             to_ns: u64::MAX,
             told: true,
-            unproven: 0,
             proven: 0,
+            served: 0,
             in_flight: 0,
             left: 0,
             first_connect_ns: u64::MAX,
@@ -225,6 +249,7 @@ impl<'a> EventLoop<'a> {
             surplus_bytes: 0,
             failures: 0,
             local_failures: 0,
+            port_failures: 0,
             setup,
         })
     }
@@ -282,6 +307,9 @@ impl<'a> EventLoop<'a> {
         if let Some(&(due, _)) = self.to_retry.front() {
             until = until.min(due);
         }
+        if !self.to_open.is_empty() {
+            until = until.min(self.opens_at_ns);
+        }
         if self.command == Command::RunUntil && now < self.to_ns {
             until = until.min(self.to_ns);
         }
@@ -300,6 +328,7 @@ impl<'a> EventLoop<'a> {
         publish(&gauges.failures, self.failures);
         publish(&gauges.in_flight, self.in_flight as u64);
         publish(&gauges.proven, self.proven);
+        publish(&gauges.served, self.served);
         publish(&gauges.connections, self.recorder.totals.connections);
     }
 }

@@ -128,8 +128,13 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::turnstile::Turnstile;
 
     const MS: u64 = 1_000_000;
+
+    fn control(workers: usize) -> Control {
+        Control::new(workers, Turnstile::new(1, None)).unwrap()
+    }
 
     fn answers(control: &Control, worker: usize, count: u64, response_ns: u64) {
         let gauges = &control.gauges[worker];
@@ -139,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_figures_are_of_the_last_second_over_all_workers() {
-        let (control, mut live) = (Control::new(2).unwrap(), Live::new(7_000 * MS));
+        let (control, mut live) = (control(2), Live::new(7_000 * MS));
         answers(&control, 0, 5_000, 50 * MS);
         let (elapsed_ns, figures) = live.look(&control, Phase::Measured, 7_000 * MS);
         assert_eq!((elapsed_ns, figures), (0, Figures::default()));
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_new_phase_begins_with_nothing() {
-        let (control, mut live) = (Control::new(1).unwrap(), Live::new(0));
+        let (control, mut live) = (control(1), Live::new(0));
         live.look(&control, Phase::WarmUp, 0);
         answers(&control, 0, 5_000, MS);
         assert!(live.look(&control, Phase::WarmUp, 500 * MS).1.p99_ns.is_some());

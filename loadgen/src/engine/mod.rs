@@ -17,11 +17,13 @@ mod pacer;
 mod silence;
 mod socket;
 pub mod timestamps;
+mod turnstile;
 mod worker;
 
 use crate::failure::Failure;
 use crate::record::{Incomplete, Plan};
 use crate::recorder::Recorder;
+use crate::workload::payload::Payload;
 use nix::unistd::Pid;
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
@@ -153,14 +155,21 @@ pub struct Recorded {
     pub surplus_bytes: u64,
     /// Failed attempts to connect that are this machine's fault: no source port, no descriptor, no memory.
     pub local_failures: u64,
+    /// Those of them that found no source port.
+    pub port_failures: u64,
 }
 
-/// Runs the plan's workload against the address.
+/// Runs the plan's workload, with its payload, against the address.
 ///
 /// # Errors
 /// When a worker cannot be set up or its event loop fails; a fault of ours, never of the server.
-pub fn run(plan: &Plan, address: SocketAddr, observer: &mut dyn Observer) -> Result<Recorded, Failure> {
-    run_traced(plan, address, observer, 0)
+pub fn run(
+    plan: &Plan,
+    payload: &Payload,
+    address: SocketAddr,
+    observer: &mut dyn Observer,
+) -> Result<Recorded, Failure> {
+    run_traced(plan, payload, address, observer, 0)
 }
 
 /// The same, and keeps the times of the first `messages` messages of each worker.
@@ -169,11 +178,12 @@ pub fn run(plan: &Plan, address: SocketAddr, observer: &mut dyn Observer) -> Res
 /// As [`run`].
 pub fn run_traced(
     plan: &Plan,
+    payload: &Payload,
     address: SocketAddr,
     observer: &mut dyn Observer,
     messages: usize,
 ) -> Result<Recorded, Failure> {
-    crew::run(plan, address, observer, messages)
+    crew::run(plan, payload, address, observer, messages)
 }
 
 fn as_ns(duration: Duration) -> u64 {

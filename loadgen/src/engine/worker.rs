@@ -26,6 +26,7 @@ pub(super) struct Ended {
     pub(super) unclean_closes: u64,
     pub(super) surplus_bytes: u64,
     pub(super) local_failures: u64,
+    pub(super) port_failures: u64,
 }
 
 /// Runs one worker until the conductor ends it. `cpus` empty means not pinned.
@@ -54,6 +55,7 @@ pub(super) fn run(
             unclean_closes: events.unclean_closes,
             surplus_bytes: events.surplus_bytes,
             local_failures: events.local_failures,
+            port_failures: events.port_failures,
             recorder: events.recorder,
         })
     })();

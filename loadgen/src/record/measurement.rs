@@ -53,6 +53,10 @@ pub struct Measurement {
     pub fairness_jain: Option<f64>,
     pub server_cost: ServerCost,
     pub loadgen_cost: LoadgenCost,
+    /// Replies that halted for 38 to 52 ms between two of their bytes: what a server makes of an answer that it writes in pieces
+    /// while Nagle's algorithm waits for an acknowledgement. Null in records that do not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted_replies: Option<u64>,
     /// Growth of the kernel's TCP counters during the trial, of all programs in this network namespace; null where they
     /// cannot be read.
     #[serde(default)]
@@ -400,10 +404,19 @@ pub struct Connections {
     pub reached: u64,
     /// Opened again after a failure.
     pub reopened: u64,
+    /// Opened again because the one before had carried as many messages as the workload says.
+    #[serde(default)]
+    pub renewed: u64,
     /// Attempts that were refused or failed.
     pub refused: u64,
     /// Attempts that ran into `--connect-timeout`.
     pub timeout: u64,
+    /// The fewest and the most answers after which the server ended a connection in good order while a message was under way;
+    /// null when it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_after_min: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_after_max: Option<u64>,
 }
 
 impl Connections {
@@ -412,8 +425,21 @@ impl Connections {
         self.asked += other.asked;
         self.reached += other.reached;
         self.reopened += other.reopened;
+        self.renewed += other.renewed;
         self.refused += other.refused;
         self.timeout += other.timeout;
+        let both = |one: Option<u64>, two: Option<u64>, of: fn(u64, u64) -> u64| one.zip(two).map(|(a, b)| of(a, b)).or(one).or(two);
+        self.ended_after_min = both(self.ended_after_min, other.ended_after_min, u64::min);
+        self.ended_after_max = both(self.ended_after_max, other.ended_after_max, u64::max);
+    }
+
+    /// Notes that the server ended a connection after so many answers.
+    pub fn ended_after(&mut self, answers: u64) {
+        self.add(&Self {
+            ended_after_min: Some(answers),
+            ended_after_max: Some(answers),
+            ..Self::default()
+        });
     }
 }
 

@@ -29,8 +29,11 @@ pub struct Plan {
     pub source_addresses: Vec<Ipv4Addr>,
     /// A job is repeated with fresh connections on one server until this much time has been measured; 0 runs it once.
     pub repeat_for_ms: u64,
-    /// Connections that may be opening, or waiting for their first echo, at the same time.
+    /// Connections that may be opening, or waiting for their first echo, at the same time, over all threads.
     pub connect_window: u32,
+    /// Calls of connect() in a second at most, over all threads; null sets no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_rate_per_s: Option<u64>,
     /// Whether the server's system calls are counted. That slows it, so the trial is no timing: it is reported apart.
     #[serde(default)]
     pub counting: bool,
@@ -111,10 +114,66 @@ pub struct Workload {
     pub pipeline: u32,
     /// A new connection for every message.
     pub churn: bool,
+    /// Answers after which a client closes its connection and opens another; null keeps it, unless `churn` says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages_per_connection: Option<u64>,
+    /// What messages consist of.
+    #[serde(default, skip_serializing_if = "Payload::is_default")]
+    pub payload: Payload,
+    /// How clients end connections that have served their purpose.
+    #[serde(default, skip_serializing_if = "CloseBy::is_default")]
+    pub close: CloseBy,
     pub pacing: Pacing,
     pub stop: Stop,
     /// Time before the measured phase in which messages flow but do not count, in milliseconds; 0 for a job.
     pub warmup_ms: u64,
+}
+
+/// What messages consist of. Whatever it is, each byte that comes back is compared with the one that was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Payload {
+    /// Random bytes, other ones at each offset and on each connection.
+    #[default]
+    Binary,
+    /// Lines of printable text that name connection and offset; the length counts the newline.
+    Lines,
+    /// The content of a file.
+    File(PayloadFile),
+}
+
+/// See [`Payload::File`]. The bytes themselves are in no record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PayloadFile {
+    /// As typed; that of a workload file is looked for beside it.
+    pub path: String,
+    pub bytes: u64,
+    /// SHA-256 of the content, in hex.
+    pub sha256: String,
+}
+
+impl Payload {
+    fn is_default(&self) -> bool {
+        *self == Self::Binary
+    }
+}
+
+/// How clients end connections that have served their purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum CloseBy {
+    /// In good order: FIN, then the server's FIN; the client's port rests for a minute (TIME_WAIT)
+    #[default]
+    Fin,
+    /// By a reset: neither side keeps anything of the connection
+    Rst,
+}
+
+impl CloseBy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+    fn is_default(&self) -> bool {
+        *self == Self::Fin
+    }
 }
 
 /// When messages leave.
@@ -189,6 +248,12 @@ impl Workload {
             Pacing::ClosedLoop => None,
             Pacing::OpenLoop(open) => Some(open),
         }
+    }
+
+    /// Messages that a connection carries before the client opens another; none when it is kept.
+    #[must_use]
+    pub fn connection_carries(&self) -> Option<u64> {
+        if self.churn { Some(1) } else { self.messages_per_connection }
     }
 
     /// Whether it stops by count.

@@ -37,6 +37,8 @@ pub struct Recorder {
     pub connections_timed: u64,
     /// Messages echoed whole in the measured phase by each client of this worker.
     pub ok_of_client: Vec<u64>,
+    /// Replies that went on in the measured phase after they had halted for as long as an acknowledgement is delayed.
+    pub halted_replies: u64,
     /// CPU time spent looking at the clock before planned sends of the measured phase.
     pub spin_ns: u64,
     /// Messages one by one; empty but for the accuracy tests.
@@ -75,6 +77,7 @@ impl Recorder {
             served: 0,
             connections_timed: 0,
             ok_of_client: vec![0; clients],
+            halted_replies: 0,
             spin_ns: 0,
             trace: Trace::default(),
             is_open,
@@ -131,6 +134,14 @@ impl Recorder {
         self.ok_of_client[client] += 1;
     }
 
+    /// Notes whether the reply that bytes came for has halted before them.
+    #[inline]
+    pub fn halted(&mut self, has_halted: bool, now_ns: u64) {
+        if has_halted && self.is_measured(now_ns) {
+            self.halted_replies += 1;
+        }
+    }
+
     /// Notes that a message that had left has failed.
     pub fn failed(&mut self, message: Sent, kind: Kind, now_ns: u64) {
         if message.planned_ns < self.from_ns {
@@ -180,6 +191,7 @@ impl Recorder {
         self.outcomes.add(&other.outcomes);
         self.windows.add(&other.windows);
         self.in_flight.add(&other.in_flight);
+        self.halted_replies += other.halted_replies;
         self.spin_ns += other.spin_ns;
         self.trace.add(&other.trace);
         self.totals.add(&other.totals);

@@ -3,7 +3,7 @@
 use super::build;
 use super::fingerprint::sha256_of;
 use super::obtain::Request;
-use super::probe::{self, Probes};
+use super::probe::{Probe, Probes};
 use super::server::{Process, Server, last_lines};
 use super::spawn::{Launch, Running, Starting, Stdout, how_ended};
 use crate::failure::{Exit, Failure};
@@ -165,7 +165,7 @@ pub(super) fn start(request: &Request<'_>, external: &External) -> Result<Server
         workers: request.workers,
         counts_syscalls: request.counts_syscalls,
     };
-    let is_up = |starting: &mut Starting| await_echo(starting, external, address, request.connect_timeout);
+    let is_up = |starting: &mut Starting| await_echo(starting, external, address, request);
     let (running, (probes, ready)) = Running::start_until(&launch, Cgroup::create(), Stdout::Kept, is_up)
         .map_err(|failure| Failure::new(failure.exit, format!("{}: {}", external.name, failure.text)))?;
     Ok(Server {
@@ -220,8 +220,9 @@ fn await_echo(
     starting: &mut Starting,
     external: &External,
     address: SocketAddr,
-    limit: Duration,
+    request: &Request<'_>,
 ) -> Result<(Probes, Option<Ready>), Failure> {
+    let limit = request.connect_timeout;
     let deadline = Instant::now() + limit;
     let ready = external.ready.as_deref().map(Regex::new).transpose();
     let ready = ready.map_err(|error| Failure::usage(format!("`ready`: {error}")))?;
@@ -238,9 +239,9 @@ fn await_echo(
             .is_none_or(|ready| starting.output().lines().any(|line| ready.is_match(line)));
         let left = deadline.saturating_duration_since(Instant::now());
         let missing = if says_so {
-            match probe::echo(address, 1, left.min(ONE_ECHO)) {
+            match Probe::of(request).within(left.min(ONE_ECHO)).echo(address, 1) {
                 Ok(probes) => return Ok((probes, said_ready(&starting.output()))),
-                Err(failure) if failure.exit == Exit::Corrupted => return Err(with_output(starting, failure)),
+                Err(failure) if failure.exit != Exit::Unreachable => return Err(with_output(starting, failure)),
                 Err(_) => "no echo came back",
             }
         } else {

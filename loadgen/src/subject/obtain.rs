@@ -6,7 +6,7 @@ use super::container::{self, Container};
 use super::external;
 use super::fingerprint::sha256_of;
 use super::holder::{Holder, awaited, holder_at, holder_of};
-use super::probe;
+use super::probe::{self, Probe};
 use super::resolve::{Resolved, resolve};
 use super::server::{Process, Server, last_lines};
 use super::spawn::{self, Running};
@@ -16,6 +16,7 @@ use crate::record::{self, External, Origin, Start};
 use crate::sampler::cgroup::{self, Cgroup};
 use crate::sampler::process::{self, Watch};
 use crate::sampler::socket::Owner;
+use crate::workload::opening::Opening;
 use echo_contract::catalog;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -34,6 +35,10 @@ pub struct Request<'a> {
     pub server_cpus: &'a [usize],
     /// Longest wait for an address that refuses, and for the first echo.
     pub connect_timeout: Duration,
+    /// What the first echo is of; none takes a line of random bytes.
+    pub opening: Option<&'a Opening>,
+    /// Addresses that it is asked for from, in turn; empty leaves the choice to the kernel.
+    pub source_addresses: &'a [Ipv4Addr],
     /// Further flags of a server that is started.
     pub arguments: &'a [String],
     /// Whether an address outside of loopback and private networks may be loaded.
@@ -55,6 +60,8 @@ impl<'a> Request<'a> {
             workers: None,
             server_cpus: &[],
             connect_timeout: Duration::from_secs(5),
+            opening: None,
+            source_addresses: &[],
             arguments: &[],
             allow_public: false,
             no_build: false,
@@ -159,7 +166,7 @@ fn start(request: &Request<'_>, row: &'static catalog::Target) -> Result<Server,
     attach::prove_sole_owner(address, running.pid())
         .map_err(|text| Failure::unreachable(format!("{} was started, but {text}", row.name)))?;
     let echoes = probe::echoes_wanted(&ready);
-    let probes = probe::echo(address, echoes, request.connect_timeout).map_err(|problem| {
+    let probes = Probe::of_known(request).echo(address, echoes).map_err(|problem| {
         let stderr = last_lines(&running.stderr());
         Failure::new(
             problem.exit,
@@ -220,7 +227,7 @@ fn attach(
     known: Option<(&'static catalog::Target, Holder)>,
 ) -> Result<Server, Failure> {
     let addresses: Vec<SocketAddr> = addresses.iter().copied().map(reachable).collect();
-    let (address, probes) = probe::echo_at_first(&addresses, request.connect_timeout)?;
+    let (address, probes) = Probe::of(request).echo_at_first(&addresses)?;
     let (row, holder) = match known {
         Some((row, holder)) => (Some(row), holder),
         None => (None, holder_at(address)),

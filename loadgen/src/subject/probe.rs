@@ -1,20 +1,36 @@
-//! The first echo: a server counts as there only once a byte came back, since a listening socket takes connections
-//! before anyone serves them.
+//! The first echo: a server counts as there only once what was sent came back, since a listening socket takes connections
+//! before anyone serves them. What is sent is the workload's own first message, and who does not echo it is told what kind of
+//! server answers.
 
-use crate::failure::{Exit, Failure};
+mod connect;
+mod exchange;
+mod kind;
+
+use super::obtain::Request;
+use crate::failure::Failure;
 use crate::interrupt;
+use crate::notice::notice;
+use crate::workload::opening::Opening;
+use connect::connect;
 use echo_contract::ready::Ready;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use exchange::{Answer, Exchange};
+use kind::Kind;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes of one echo.
+/// Bytes of an echo without a workload.
 const NONCE_BYTES: usize = 16;
-/// Longest wait for the server's FIN after ours; a foreign server may never send one.
-const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// Pause between two attempts to connect to an address that refuses.
 const RETRY: Duration = Duration::from_millis(20);
+/// Who has not answered by then is asked otherwise.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How soon after its first answer a server that ends the connection, or says more, has done so.
+const SETTLE: Duration = Duration::from_millis(30);
+/// A wait that takes longer is told to the user.
+const QUIET_WAIT: Duration = Duration::from_secs(1);
 
 /// What the probes added to the server's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,186 +50,254 @@ pub(super) fn echoes_wanted(ready: &Ready) -> u32 {
     }
 }
 
-/// Makes `count` echoes, one connection each, one after the other.
-pub(super) fn echo(address: SocketAddr, count: u32, limit: Duration) -> Result<Probes, Failure> {
-    let mut probes = Probes::default();
-    for _ in 0..count {
-        let (_, one) = echo_at_first(&[address], limit)?;
-        probes.connections += one.connections;
-        probes.bytes += one.bytes;
+/// How an echo is asked for.
+#[derive(Debug)]
+pub(super) struct Probe {
+    opening: Opening,
+    /// Addresses to connect from, in turn; empty leaves the choice to the kernel.
+    sources: Vec<Ipv4Addr>,
+    /// How many connections were begun.
+    begun: AtomicUsize,
+    /// Longest wait for a connection and its echo.
+    limit: Duration,
+    /// Whether a long wait is told.
+    tells: bool,
+}
+
+impl Probe {
+    /// With the workload's own first messages, where there is a workload.
+    pub(super) fn of(request: &Request<'_>) -> Self {
+        Self {
+            opening: request.opening.cloned().unwrap_or_else(nonce),
+            sources: request.source_addresses.to_vec(),
+            begun: AtomicUsize::new(0),
+            limit: request.connect_timeout,
+            tells: true,
+        }
     }
-    Ok(probes)
-}
 
-/// Makes one echo at the first of several addresses that takes a connection; they are tried again until `limit`.
-pub(super) fn echo_at_first(addresses: &[SocketAddr], limit: Duration) -> Result<(SocketAddr, Probes), Failure> {
-    let addresses = addresses.to_vec();
-    interrupt::unless_asked(move || try_in_turn(&addresses, limit)).unwrap_or_else(|| Err(Failure::interrupted()))
-}
+    /// With one line: for servers that are known to echo whatever they get.
+    pub(super) fn of_known(request: &Request<'_>) -> Self {
+        Self {
+            opening: nonce(),
+            ..Self::of(request)
+        }
+    }
 
-fn try_in_turn(addresses: &[SocketAddr], limit: Duration) -> Result<(SocketAddr, Probes), Failure> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let mut failure = None;
-        for &address in addresses {
-            match attempt(address, deadline) {
-                Ok(stream) => match echo_once(stream, nonce(), limit) {
-                    Ok(()) => {
-                        let probes = Probes {
-                            connections: 1,
-                            bytes: NONCE_BYTES as u64,
-                        };
-                        return Ok((address, probes));
-                    }
-                    // Some take connections before they can serve them.
-                    Err(problem) if problem.is_refusal() => failure = Some(problem.of(address)),
-                    Err(problem) => return Err(problem.of(address)),
-                },
-                Err(error) => failure = Some(unreachable(address, &error)),
+    /// One of several attempts by a caller who tells the user himself.
+    pub(super) fn within(self, limit: Duration) -> Self {
+        Self {
+            limit,
+            tells: false,
+            ..self
+        }
+    }
+
+    /// Makes `count` echoes, one connection each, one after the other.
+    pub(super) fn echo(self, address: SocketAddr, count: u32) -> Result<Probes, Failure> {
+        let work = move || {
+            let mut probes = Probes::default();
+            for _ in 0..count {
+                self.try_in_turn(&[address], &mut probes)?;
+            }
+            Ok(probes)
+        };
+        interrupt::unless_asked(work).unwrap_or_else(|| Err(Failure::interrupted()))
+    }
+
+    /// Makes one echo at the first of several addresses that takes a connection; they are tried again until the limit.
+    pub(super) fn echo_at_first(self, addresses: &[SocketAddr]) -> Result<(SocketAddr, Probes), Failure> {
+        let addresses = self.of_the_sources_family(addresses)?;
+        let work = move || {
+            let mut probes = Probes::default();
+            let address = self.try_in_turn(&addresses, &mut probes)?;
+            Ok((address, probes))
+        };
+        interrupt::unless_asked(work).unwrap_or_else(|| Err(Failure::interrupted()))
+    }
+
+    /// From an IPv4 address only IPv4 addresses can be reached.
+    fn of_the_sources_family(&self, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, Failure> {
+        let fits = |address: &SocketAddr| self.sources.is_empty() || address.is_ipv4();
+        let fitting: Vec<SocketAddr> = addresses.iter().copied().filter(fits).collect();
+        match (fitting.is_empty(), addresses.first(), self.sources.first()) {
+            (true, Some(address), Some(source)) => Err(Failure::usage(format!(
+                "--target {address} is an IPv6 address and --source-addresses {source} an IPv4 one: no connection can have both. \
+                 Name the server's IPv4 address, or leave --source-addresses out"
+            ))),
+            _ => Ok(fitting),
+        }
+    }
+
+    /// The next address to connect from.
+    fn source(&self) -> Option<Ipv4Addr> {
+        let turn = self.begun.fetch_add(1, Ordering::Relaxed);
+        self.sources.get(turn % self.sources.len().max(1)).copied()
+    }
+
+    fn try_in_turn(&self, addresses: &[SocketAddr], probes: &mut Probes) -> Result<SocketAddr, Failure> {
+        let deadline = Instant::now() + self.limit;
+        let mut told = !self.tells;
+        loop {
+            let mut trouble = None;
+            for &address in addresses {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let now = match connect(address, self.source(), left) {
+                    Ok(stream) => match self.ask(address, stream, deadline, &mut told, probes)? {
+                        None => return Ok(address),
+                        Some(trouble) => trouble,
+                    },
+                    Err(error) => unreachable(address, &error),
+                };
+                trouble = Some((address, now));
+            }
+            let Some((address, now)) = trouble else {
+                return Err(Failure::usage("no address to connect to"));
+            };
+            if Instant::now() >= deadline {
+                return Err(Failure::unreachable(now.text));
+            }
+            self.tell(address, deadline, now.waits_for, &mut told);
+            thread::sleep(RETRY);
+        }
+    }
+
+    /// Whether it echoes on this connection; else what may pass: some take connections before they can serve them.
+    fn ask(
+        &self,
+        address: SocketAddr,
+        stream: TcpStream,
+        deadline: Instant,
+        told: &mut bool,
+        probes: &mut Probes,
+    ) -> Result<Option<Trouble>, Failure> {
+        let broken = |error: &io::Error| Failure::unreachable(format!("{address} does not echo: {error}"));
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let mut exchange = Exchange::new(stream, &self.opening.bytes).map_err(|error| broken(&error))?;
+        let mut answer = exchange.send(1, PATIENCE.min(left()));
+        if matches!(answer, Answer::Late) {
+            let kind = kind::of_silent(self, address, probes);
+            // Who was only slow has answered meanwhile.
+            answer = exchange.wait(Duration::ZERO);
+            if let (Answer::Late, Some(kind)) = (&answer, kind) {
+                return Err(kind.failure(address));
+            }
+            if matches!(answer, Answer::Late) {
+                self.tell(address, deadline, "takes connections and does not answer", told);
+                answer = exchange.wait(left());
             }
         }
-        if Instant::now() >= deadline {
-            return Err(failure.unwrap_or_else(|| Failure::usage("no address to connect to")));
+        if let (Answer::Whole, true) = (&answer, self.opening.goes_on) {
+            answer = self.go_on(address, &mut exchange, left())?;
         }
-        thread::sleep(RETRY);
+        probes.connections += 1;
+        probes.bytes += exchange.sent() as u64;
+        let (received, sent) = (exchange.received.len(), exchange.owed());
+        match answer {
+            Answer::Whole => {
+                exchange.close();
+                Ok(None)
+            }
+            Answer::More => Err(Kind::AnswersMore.failure(address)),
+            Answer::Wrong => Err(kind::of_wrong(self, address, &exchange).failure(address)),
+            Answer::Late => Err(Failure::unreachable(format!(
+                "{address} does not echo: {received} of {sent} bytes came back within {} s",
+                self.limit.as_secs_f64()
+            ))),
+            Answer::Ended | Answer::Broke(_) if received == 0 => Ok(Some(Trouble::ended(address, &answer))),
+            Answer::Ended | Answer::Broke(_) => Err(Kind::Truncates { received, sent }.failure(address)),
+        }
+    }
+
+    /// The same again, on a connection that the workload would use again.
+    fn go_on(&self, address: SocketAddr, exchange: &mut Exchange<'_>, left: Duration) -> Result<Answer, Failure> {
+        match exchange.settle(SETTLE) {
+            Answer::Whole => {}
+            Answer::Ended => return Err(Kind::ClosesAfterOne.failure(address)),
+            other => return Ok(other),
+        }
+        let before = exchange.received.len();
+        match exchange.send(1, left) {
+            Answer::Ended if exchange.received.len() == before => Err(Kind::ClosesAfterOne.failure(address)),
+            // It has echoed; how often it breaks a connection is for the run to find out.
+            Answer::Broke(_) if exchange.received.len() == before => Ok(Answer::Whole),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Tells the user, once, what is waited for.
+    fn tell(&self, address: SocketAddr, deadline: Instant, what: &str, told: &mut bool) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !*told && self.limit.saturating_sub(left) >= QUIET_WAIT {
+            *told = true;
+            notice(format_args!(
+                "{address} {what}: waiting for it until --connect-timeout, {} s in all",
+                self.limit.as_secs_f64()
+            ));
+        }
     }
 }
 
-fn attempt(address: SocketAddr, deadline: Instant) -> io::Result<TcpStream> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1)))
+/// Why there was no echo this time.
+struct Trouble {
+    /// What the server does, after its address.
+    waits_for: &'static str,
+    /// The whole sentence, if it stays so.
+    text: String,
 }
 
-fn unreachable(address: SocketAddr, error: &io::Error) -> Failure {
-    Failure::unreachable(match error.kind() {
-        ErrorKind::ConnectionRefused => format!(
-            "nothing listens on {address} (ECONNREFUSED): start a server there, \
-             or let loadgen start one of its own (`loadgen list` names them, --start auto)"
+impl Trouble {
+    fn ended(address: SocketAddr, answer: &Answer) -> Self {
+        let how = match answer {
+            Answer::Broke(error) => error.to_string(),
+            _ => "it closes the connection".into(),
+        };
+        Self {
+            waits_for: "takes connections and ends them without an answer",
+            text: format!("{address} does not echo: {how} before the first byte of an answer"),
+        }
+    }
+}
+
+fn unreachable(address: SocketAddr, error: &io::Error) -> Trouble {
+    let (waits_for, text) = match error.kind() {
+        ErrorKind::ConnectionRefused => (
+            "takes no connections",
+            format!(
+                "nothing listens on {address} (ECONNREFUSED): start a server there, \
+                 or let loadgen start one of its own (`loadgen list` names them, --start auto)"
+            ),
         ),
-        ErrorKind::TimedOut => format!("{address} does not answer (ETIMEDOUT): is the address right?"),
-        _ => format!("{address} cannot be reached: {error}"),
-    })
-}
-
-/// What is wrong with an echo.
-enum Problem {
-    Silent(io::Error),
-    Short(usize),
-    /// It answered more than it got.
-    More,
-    /// The echo is there, behind something that nobody asked for.
-    Greets(Vec<u8>),
-    /// It answered other bytes.
-    Wrong(Vec<u8>),
-}
-
-impl Problem {
-    /// Whether the connection was ended before a byte came back.
-    fn is_refusal(&self) -> bool {
-        match self {
-            Self::Short(length) => *length == 0,
-            Self::Silent(error) => matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
-            Self::More | Self::Greets(_) | Self::Wrong(_) => false,
-        }
-    }
-
-    fn of(self, address: SocketAddr) -> Failure {
-        match self {
-            Self::Silent(error) => Failure::unreachable(format!("{address} does not echo: {error}")),
-            Self::Short(length) => Failure::new(
-                Exit::Corrupted,
-                format!("{address} closed the connection after {length} of {NONCE_BYTES} bytes: it is no echo server"),
+        ErrorKind::TimedOut => (
+            "does not answer",
+            format!("{address} does not answer (ETIMEDOUT): is the address right?"),
+        ),
+        ErrorKind::AddrNotAvailable => (
+            "cannot be reached for want of a source port",
+            format!(
+                "{address} cannot be reached: no source port is left (EADDRNOTAVAIL). Ports of connections that ended rest for a \
+                 minute: allow them to be used again (net.ipv4.tcp_tw_reuse=1), widen net.ipv4.ip_local_port_range, or give more \
+                 --source-addresses; runs with --close rst leave none behind"
             ),
-            Self::More => Failure::new(
-                Exit::Corrupted,
-                format!("{address} answers more bytes than it got: it is no echo server"),
-            ),
-            Self::Greets(greeting) => Failure::new(
-                Exit::Corrupted,
-                format!(
-                    "{address} speaks first (\"{}\"): it is no echo server",
-                    greeting.escape_ascii()
-                ),
-            ),
-            Self::Wrong(reply) => Failure::new(
-                Exit::Corrupted,
-                format!(
-                    "{address} changes bytes, it answers something else than was sent: to {NONCE_BYTES} bytes, the last the end of a \
-                     line, came \"{}\". It is no echo server",
-                    reply.escape_ascii()
-                ),
-            ),
-        }
-    }
-}
-
-fn echo_once(mut stream: TcpStream, nonce: [u8; NONCE_BYTES], limit: Duration) -> Result<(), Problem> {
-    let deadline = Instant::now() + limit.max(Duration::from_millis(1));
-    stream.write_all(&nonce).map_err(Problem::Silent)?;
-    // Room for more than was sent, to see it.
-    let mut reply = [0; 2 * NONCE_BYTES];
-    let mut length = 0;
-    while length < NONCE_BYTES {
-        let left = deadline
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_millis(1));
-        stream.set_read_timeout(Some(left)).map_err(Problem::Silent)?;
-        match stream.read(&mut reply[length..]) {
-            Ok(0) => return Err(Problem::Short(length)),
-            Ok(more) => length += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                let text = format!(
-                    "{length} of {NONCE_BYTES} bytes came back within {} s",
-                    limit.as_secs_f64()
-                );
-                return Err(Problem::Silent(io::Error::other(text)));
-            }
-            Err(error) => return Err(Problem::Silent(error)),
-        }
-    }
-    match reply[..length].strip_prefix(&nonce) {
-        Some([]) => {}
-        Some(_) => return Err(Problem::More),
-        None => return Err(other_than_echo(&reply[..length], &nonce)),
-    }
-    close(stream);
-    Ok(())
-}
-
-/// What a reply is that does not begin with what was sent.
-fn other_than_echo(reply: &[u8], nonce: &[u8]) -> Problem {
-    // A greeting may leave room for the beginning of the echo only.
-    let begins_at =
-        (1..reply.len()).find(|&from| nonce.starts_with(&reply[from..]) || reply[from..].starts_with(nonce));
-    match begins_at {
-        Some(from) if reply.len() - from > 1 => Problem::Greets(reply[..from].to_vec()),
-        _ => Problem::Wrong(reply.to_vec()),
-    }
-}
-
-/// Waits for the server's FIN, so that it has counted the connection as closed; no error matters any more.
-fn close(mut stream: TcpStream) {
-    let _ = stream.shutdown(Shutdown::Write);
-    let _ = stream.set_read_timeout(Some(CLOSE_LIMIT));
-    let _ = stream.read(&mut [0; 1]);
+        ),
+        _ => ("cannot be reached", format!("{address} cannot be reached: {error}")),
+    };
+    Trouble { waits_for, text }
 }
 
 /// Bytes that no server sends by chance: a greeting or a fixed answer is told from an echo. They end a line, so that who
 /// waits for one answers, and who turns one into two bytes is seen.
-fn nonce() -> [u8; NONCE_BYTES] {
+fn nonce() -> Opening {
     use std::hash::{BuildHasher, RandomState};
-    let mut nonce = [0; NONCE_BYTES];
-    for part in nonce.chunks_mut(8) {
-        part.copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
-    }
-    nonce[NONCE_BYTES - 1] = b'\n';
-    nonce
+    let parts = (0..NONCE_BYTES / 8).flat_map(|_| RandomState::new().hash_one(0).to_le_bytes());
+    Opening::line(parts.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Exit;
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
     /// A server that does this to the first connection.
@@ -225,6 +309,10 @@ mod tests {
     }
 
     const LIMIT: Duration = Duration::from_millis(300);
+
+    fn echo(address: SocketAddr, count: u32, limit: Duration) -> Result<Probes, Failure> {
+        Probe::of(&Request::start("")).within(limit).echo(address, count)
+    }
 
     #[test]
     fn an_echo_is_counted() {
@@ -328,5 +416,42 @@ mod tests {
                 .starts_with(&format!("nothing listens on {free} (ECONNREFUSED): ")),
             "{failure}"
         );
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_reached_from_the_sources_is_told_with_both_flags() {
+        let sources = [Ipv4Addr::new(127, 0, 0, 2)];
+        let probe = || {
+            Probe::of(&Request {
+                source_addresses: &sources,
+                ..Request::start("")
+            })
+        };
+        let both = ["[::1]:7".parse().unwrap(), "127.0.0.1:7".parse().unwrap()];
+        assert_eq!(probe().of_the_sources_family(&both).unwrap(), both[1..]);
+        let failure = probe().of_the_sources_family(&both[..1]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.text.contains("--target [::1]:7") && failure.text.contains("--source-addresses 127.0.0.2"));
+    }
+
+    #[test]
+    fn the_probe_comes_from_the_source_addresses_in_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let peers = thread::spawn(move || {
+            let serve = |_| {
+                let (mut stream, peer) = listener.accept().unwrap();
+                let _ = io::copy(&mut stream.try_clone().unwrap(), &mut stream);
+                peer.ip().to_string()
+            };
+            (0..3).map(serve).collect::<Vec<_>>()
+        });
+        let sources = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)];
+        let request = Request {
+            source_addresses: &sources,
+            ..Request::start("")
+        };
+        Probe::of(&request).echo(address, 3).unwrap();
+        assert_eq!(peers.join().unwrap(), ["127.0.0.2", "127.0.0.3", "127.0.0.2"]);
     }
 }

@@ -104,6 +104,8 @@ pub struct PlanBase {
     /// A job repeats on one server until this much time has been measured.
     pub repeat_for_ms: u64,
     pub connect_window: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_rate_per_s: Option<u64>,
     /// In comparisons of before there was a choice: the host's.
     #[serde(default = "host", skip_serializing_if = "is_host")]
     pub network: NetworkChoice,
@@ -318,6 +320,7 @@ impl Suite {
                 0
             },
             connect_window: self.base.connect_window,
+            connect_rate_per_s: self.base.connect_rate_per_s,
             counting: self.counting.iter().any(|counting| counting.name == pair.workload),
             start_at: None,
             network: external

@@ -1,6 +1,6 @@
 //! Named workloads. `loadgen list` prints them, `--workload NAME` takes them, the suite runs [`SUITE`].
 
-use crate::record::{Arrivals, OpenLoop, Pacing, Stop, Waiting, Workload};
+use crate::record::{Arrivals, CloseBy, OpenLoop, Pacing, Payload, Stop, Waiting, Workload};
 
 /// A workload with a name and a sentence on what it shows.
 pub struct Preset {
@@ -113,6 +113,9 @@ fn timed(clients: u32, churn: bool, warmup_ms: u64, duration_ms: u64) -> Workloa
         size_max_bytes: 64,
         pipeline: 1,
         churn,
+        messages_per_connection: None,
+        payload: Payload::Binary,
+        close: CloseBy::Fin,
         pacing: Pacing::ClosedLoop,
         stop: Stop::AfterMs(duration_ms),
         warmup_ms,

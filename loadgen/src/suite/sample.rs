@@ -33,6 +33,7 @@ pub fn suite() -> Suite {
             source_addresses: vec![],
             repeat_for_ms: 2000,
             connect_window: 512,
+            connect_rate_per_s: None,
             network: crate::record::NetworkChoice::Auto,
         },
     }

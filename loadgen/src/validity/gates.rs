@@ -2,6 +2,7 @@
 //!
 //! Limits and reasons: METHODOLOGY, "When a trial is invalid".
 
+mod halts;
 mod machine;
 mod open_loop;
 
@@ -10,6 +11,7 @@ pub use open_loop::{missed_percent, withhold_late_percentiles};
 
 use super::invariants;
 use crate::record::{Counts, GateName, Incomplete, Measurement, Origin, Reason, SteadyClass};
+use crate::text::count;
 use crate::units::{count_f64, percent};
 use crate::workload::pool;
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub struct Evidence {
     pub surplus_bytes: u64,
     /// Failed attempts to connect that are this machine's fault.
     pub local_failures: u64,
+    /// Those of them that found no source port.
+    pub port_failures: u64,
     /// Settings of the machine that did not stay as they were, one phrase each.
     pub environment_changes: Vec<String>,
 }
@@ -107,6 +111,9 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
         });
     }
     gates.none_of(GateName::LocalFailures, evidence.local_failures, |observed| {
+        if evidence.port_failures == observed {
+            return no_port(measurement, observed);
+        }
         format!(
             "{observed} connections failed on this machine's own limits (source ports, descriptors): use fewer clients or \
              more --source-addresses"
@@ -118,6 +125,22 @@ fn completeness(measurement: &Measurement, evidence: &Evidence, gates: &mut Gate
              lower --rate"
         )
     });
+}
+
+/// Why there was none for so many connections, by the settings that were in force.
+fn no_port(measurement: &Measurement, observed: u64) -> String {
+    let setting = |name: &str| measurement.environment.settings.get(name).map(String::as_str);
+    let range = setting("net.ipv4.ip_local_port_range").unwrap_or("unknown");
+    let range: Vec<&str> = range.split_whitespace().collect();
+    let reuse = match setting("net.ipv4.tcp_tw_reuse") {
+        Some("0") => "and net.ipv4.tcp_tw_reuse = 0 lets none be used again for a minute after its connection: set it to 1",
+        _ => "and a port rests for a minute after its connection (net.ipv4.tcp_tw_reuse allows to use it before)",
+    };
+    format!(
+        "{observed} connections found no source port: net.ipv4.ip_local_port_range is {}, {reuse}, or give more \
+         --source-addresses, or --close rst",
+        range.join("-")
+    )
 }
 
 /// Were the messages answered? A wrong echo is not counted here: one is too many.
@@ -152,7 +175,7 @@ fn network(measurement: &Measurement, gates: &mut Gates) {
     gates.none_of(GateName::ListenOverflows, network.listen_drops, |observed| {
         format!(
             "the kernel dropped {observed} connection attempts at a full accept queue; each waits a second for its \
-             retry: raise the server's backlog and net.core.somaxconn"
+             retry: raise the server's backlog and net.core.somaxconn, or lower --connect-window"
         )
     });
     gates.none_of(GateName::BacklogDrops, network.backlog_drops, |observed| {
@@ -160,14 +183,18 @@ fn network(measurement: &Measurement, gates: &mut Gates) {
     });
     gates.none_of(GateName::ListenOverflows, network.syn_retransmits, |observed| {
         format!(
-            "{observed} SYNs were sent again after a second: the accept queue of the server is short, or the network drops \
-             connections: raise the server's backlog and net.core.somaxconn"
+            "{observed} SYNs were sent again after a second or more: times to connect and rates are those of the retries"
         )
     });
     gates.none_of(GateName::Retransmits, network.lost_segments(), |observed| {
+        let why = if network.listen_drops > 0 || network.syn_retransmits > 0 {
+            "most likely what clients sent into connections for which the accept queue had no room"
+        } else {
+            "the network lost data or was too busy"
+        };
         format!(
             "{observed} TCP segments were lost on this machine ({} sent again, {} timers ran out, tail-loss probes and undone \
-             retransmissions left out): the network lost data or was too busy",
+             retransmissions left out): {why}",
             network.retransmits, network.timeouts
         )
     });
@@ -193,6 +220,31 @@ fn steady_state(measurement: &Measurement, gates: &mut Gates) {
     }
 }
 
+/// An accept queue that was too short for as many connections as were under way.
+fn short_accept_queue(measurement: &Measurement) -> Option<String> {
+    let retried = measurement.network.as_ref()?.syn_retransmits;
+    let verb = if retried == 1 { "SYN was" } else { "SYNs were" };
+    (retried > 0).then(|| {
+        format!(
+            "the accept queue of the server is short: {} {verb} retried, each costs a second: lower --connect-window (it was {})",
+            count(retried),
+            count(measurement.plan.connect_window.into())
+        )
+    })
+}
+
+/// Fewer connections than clients, where each message or so needs one: the window was full.
+fn window_below_clients(measurement: &Measurement) -> Option<String> {
+    let (plan, window) = (&measurement.plan, measurement.plan.connect_window);
+    (plan.workload.churn && window < plan.workload.clients && window > 0).then(|| {
+        format!(
+            "--connect-window: at most {} of {} clients had a connection at the same time",
+            count(window.into()),
+            count(plan.workload.clients.into())
+        )
+    })
+}
+
 /// A server that ends connections after some answers, as one does that serves a request each.
 fn closes_after(measurement: &Measurement) -> Option<String> {
     let counts = &measurement.counts;
@@ -202,9 +254,14 @@ fn closes_after(measurement: &Measurement) -> Option<String> {
     if !is_habit || measurement.plan.workload.churn {
         return None;
     }
-    Some(match count_f64(counts.ok) / count_f64(ended) {
-        answers if answers < 1.5 => "the server closes each connection after one answer: use --churn".to_string(),
-        answers => format!("the server closes a connection after about {answers:.0} answers"),
+    let connections = &measurement.connections;
+    Some(match connections.ended_after_min.zip(connections.ended_after_max)? {
+        (1, 1) => "the server closes each connection after one answer: use --churn".to_string(),
+        (least, most) if least == most => format!(
+            "the server closes each connection after {} answers: use --messages-per-connection {least}",
+            count(least)
+        ),
+        (least, most) => format!("the server closes connections after {} to {} answers", count(least), count(most)),
     })
 }
 
@@ -291,6 +348,9 @@ pub fn remarks(measurement: &Measurement) -> Vec<String> {
         remarks.push("server and loadgen may share CPUs: rates and times may contain the client's cost".to_string());
     }
     remarks.extend(closes_after(measurement));
+    remarks.extend(short_accept_queue(measurement));
+    remarks.extend(window_below_clients(measurement));
+    remarks.extend(halts::remark(measurement));
     remarks.extend(still_rising(measurement));
     if let (Some(workers), Some(cpus)) = (measurement.target.workers, server_cpus(measurement))
         && workers > cpus
@@ -308,7 +368,7 @@ pub fn remarks(measurement: &Measurement) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Arrivals, OpenLoop, Pacing, Waiting};
+    use crate::record::{Arrivals, Connections, Network, OpenLoop, Pacing, Waiting};
 
     fn open_loop(ramp_ms: u64, warmup_ms: u64) -> Measurement {
         let mut measurement = Measurement::default();
@@ -334,12 +394,49 @@ mod tests {
         let mut measurement = Measurement::default();
         (measurement.counts.sent, measurement.counts.ok) = (3_136, 1_568);
         (measurement.counts.closed, measurement.counts.reset) = (1_100, 468);
+        measurement.connections.ended_after(1);
         assert!(remarks(&measurement)[0].ends_with("after one answer: use --churn"));
         (measurement.counts.sent, measurement.counts.ok) = (40_655, 40_252);
         (measurement.counts.closed, measurement.counts.reset) = (350, 53);
-        assert!(remarks(&measurement)[0].ends_with("after about 100 answers"));
+        measurement.connections = Connections::default();
+        measurement.connections.ended_after(100);
+        assert!(remarks(&measurement)[0].ends_with("after 100 answers: use --messages-per-connection 100"));
+        measurement.connections.ended_after(90);
+        assert!(remarks(&measurement)[0].ends_with("after 90 to 100 answers"));
         measurement.counts.closed = 0;
         assert_eq!(remarks(&measurement), Vec::<String>::new());
+    }
+
+    #[test]
+    fn retried_connections_are_told_with_the_flag_that_helps() {
+        let mut measurement = Measurement::default();
+        measurement.plan.connect_window = 100;
+        measurement.network = Some(Network {
+            syn_retransmits: 12,
+            retransmits: 30,
+            ..Network::default()
+        });
+        let told = remarks(&measurement);
+        assert!(told[0].contains("short: 12 SYNs were retried, each costs a second: lower --connect-window (it was 100)"));
+        let reasons = judge(&measurement, &Evidence::default());
+        let lost = reasons.iter().find(|reason| reason.gate == GateName::Retransmits).unwrap();
+        assert!(lost.text.ends_with("the accept queue had no room"), "{}", lost.text);
+    }
+
+    #[test]
+    fn without_a_source_port_the_setting_is_named() {
+        let mut measurement = Measurement::default();
+        let settings = &mut measurement.environment.settings;
+        settings.insert("net.ipv4.tcp_tw_reuse".into(), "0".into());
+        settings.insert("net.ipv4.ip_local_port_range".into(), "32768 33000".into());
+        let evidence = Evidence {
+            local_failures: 7,
+            port_failures: 7,
+            ..Evidence::default()
+        };
+        let reasons = judge(&measurement, &evidence);
+        let text = &reasons.iter().find(|reason| reason.gate == GateName::LocalFailures).unwrap().text;
+        assert!(text.contains("32768-33000") && text.contains("net.ipv4.tcp_tw_reuse = 0"), "{text}");
     }
 
     #[test]

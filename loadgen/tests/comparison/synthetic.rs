@@ -335,6 +335,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             })
             .collect(),
         fairness_jain: Some(0.998),
+        halted_replies: None,
         server_cost: cost,
         network: None,
         cpu_distance: None,

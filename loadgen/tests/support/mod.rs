@@ -11,6 +11,7 @@ use std::thread;
 use loadgen::engine::{Directive, Moment, Observer, Progress};
 use loadgen::record::{Arrivals, OpenLoop, Pacing, Placement, Plan, Start, Stop, Waiting, Workload};
 use loadgen::suite::preset;
+use loadgen::workload::payload::Payload;
 
 /// What the server does to the n-th read (from 1, over all its connections).
 pub(crate) type Fault = fn(u64) -> Misdeed;
@@ -105,11 +106,17 @@ pub(crate) fn plan(workload: Workload) -> Plan {
         source_addresses: vec![],
         repeat_for_ms: 0,
         connect_window: 100,
+        connect_rate_per_s: None,
         counting: false,
         start_at: None,
         network: loadgen::record::NetworkChoice::Host,
         external: None,
     }
+}
+
+/// What the plan sends.
+pub(crate) fn payload(plan: &Plan) -> Payload {
+    Payload::of(&plan.workload.payload, plan.seed, None)
 }
 
 /// A job of so many clients and messages each.

@@ -1,7 +1,9 @@
 //! What was typed. Nothing is checked against the machine or filled in here: that is `resolve`'s work.
 
+mod clients;
 mod values;
 
+pub use clients::ClientArgs;
 pub use values::{Addresses, Pin, Size, count, duration, histogram_file, seed, share_in_percent, size};
 
 use crate::cmd::calibrate::CalibrateArgs;
@@ -217,6 +219,13 @@ pub struct WorkloadArgs {
     /// A new connection for every message
     #[arg(long)]
     pub churn: bool,
+
+    /// A new connection after so many messages, for servers that end connections themselves; 1 is --churn
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = count)]
+    pub messages_per_connection: Option<u64>,
+
+    #[command(flatten)]
+    pub client: ClientArgs,
 
     /// Messages per second of all clients together, sent by plan whatever the server does (open loop)
     #[arg(short = 'R', long, value_name = "N", allow_hyphen_values = true, value_parser = count)]

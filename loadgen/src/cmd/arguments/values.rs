@@ -14,6 +14,16 @@ pub struct Size {
     pub max_bytes: u64,
 }
 
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.min_bytes == self.max_bytes {
+            self.min_bytes.fmt(f)
+        } else {
+            write!(f, "{}..{}", self.min_bytes, self.max_bytes)
+        }
+    }
+}
+
 /// Source addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses(pub Vec<Ipv4Addr>);

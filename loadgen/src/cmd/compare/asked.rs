@@ -1,10 +1,11 @@
 //! From what was typed to the suite: a new one, or a stored one with the limits of this sitting.
 
 use super::{CompareArgs, Here, label, milliseconds, same_place, without_path};
+use crate::cmd::resolve::clients;
 use crate::cmd::resolve::servers::servers;
 use crate::failure::Failure;
 use crate::notice::notice;
-use crate::record::{External, NetworkChoice, NetworkKind, SCHEMA_VERSION, Start};
+use crate::record::{External, NetworkChoice, NetworkKind, SCHEMA_VERSION, Start, Workload};
 use crate::subject;
 use crate::suite::matrix::{self, PlanBase, Suite, SuiteFile};
 use crate::suite::preset;
@@ -52,7 +53,7 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
     let (targets, externals) = chosen(args)?;
     check_two(args, &targets)?;
     let start = if is_running { Start::Never } else { Start::Always };
-    let workloads = matrix::workloads(&args.workloads).map_err(Failure::usage)?;
+    let workloads = with_clients(args, matrix::workloads(&args.workloads).map_err(Failure::usage)?)?;
     // `thread` is steady and in every default suite; else the first target runs twice.
     let control = targets
         .iter()
@@ -84,7 +85,7 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
             seed: args.seed.unwrap_or_else(|| now.as_second().unsigned_abs()),
             control: if args.no_control { None } else { control },
             control_in_every_block: true,
-            counting: preset::counting(),
+            counting: with_clients(args, preset::counting())?,
             precision: args
                 .precision
                 .or(args.fail_on_regression.map(|allowed| allowed * SHARE_TO_BE_SURE)),
@@ -94,10 +95,20 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
                 start,
                 network: args.network,
                 max_errors_percent: args.max_error_rate,
+                connect_window: clients::connect_window(&args.client)?,
+                connect_rate_per_s: args.client.connect_rate,
                 ..here.base.clone()
             },
         },
     })
+}
+
+/// The workloads with what all their clients are told.
+fn with_clients(args: &CompareArgs, mut workloads: Vec<Workload>) -> Result<Vec<Workload>, Failure> {
+    for workload in &mut workloads {
+        clients::apply(&args.client, None, workload)?;
+    }
+    Ok(workloads)
 }
 
 /// A verdict on a regression is one on two builds.
@@ -143,7 +154,7 @@ fn chosen(args: &CompareArgs) -> Result<(Vec<String>, Vec<External>), Failure> {
 }
 
 fn suite_name(args: &CompareArgs) -> &'static str {
-    let is_default = args.servers.is_empty() && args.workloads == "default";
+    let is_default = args.servers.is_empty() && args.client.is_empty() && args.workloads == "default";
     match args.targets.as_deref() {
         None | Some("default") if is_default => "default",
         Some("all") if is_default => "all",

@@ -1,9 +1,10 @@
 //! A workload from a TOML file, in the flags' own names and notations.
 
+use super::clients;
 use super::workload::workload;
-use crate::cmd::arguments::{self, Spacing, WorkloadArgs};
+use crate::cmd::arguments::{self, ClientArgs, Spacing, WorkloadArgs};
 use crate::failure::Failure;
-use crate::record::{Waiting, Workload};
+use crate::record::{CloseBy, Waiting, Workload};
 use crate::suite::preset;
 use serde::Deserialize;
 use std::path::Path;
@@ -21,6 +22,9 @@ struct WorkloadFile {
     size: Option<toml::Value>,
     pipeline: Option<u64>,
     churn: Option<bool>,
+    messages_per_connection: Option<u64>,
+    payload: Option<String>,
+    close: Option<CloseBy>,
     rate: Option<toml::Value>,
     arrivals: Option<Spacing>,
     burst_size: Option<u64>,
@@ -67,6 +71,12 @@ pub(super) fn from_file(path: &str) -> Result<Workload, Failure> {
         size: size.map_err(|error| wrong(format!("size: {error}")))?,
         pipeline: file.pipeline,
         churn: file.churn.unwrap_or(false),
+        messages_per_connection: file.messages_per_connection,
+        client: ClientArgs {
+            payload: file.payload.map(|payload| clients::beside(Path::new(path), payload)),
+            close: file.close,
+            ..ClientArgs::default()
+        },
         rate: rate.map_err(|error| wrong(format!("rate: {error}")))?,
         arrivals: file.arrivals,
         burst_size: file.burst_size,

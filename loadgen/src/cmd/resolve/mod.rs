@@ -1,6 +1,7 @@
 //! From what was typed to a plan that can be run: presets and files merged, limits computed, contradictions refused.
 //! Nothing is opened or started here; what the machine offers comes in as [`Machine`].
 
+pub mod clients;
 mod file;
 mod limits;
 mod placement;
@@ -10,7 +11,7 @@ mod workload;
 
 pub use placement::placement;
 
-use crate::cmd::arguments::{Pin, RunArgs};
+use crate::cmd::arguments::{ClientArgs, Pin, RunArgs};
 use crate::failure::Failure;
 use crate::record::{Machine, NetworkChoice, Plan, Start};
 use crate::suite::matrix::PlanBase;
@@ -19,9 +20,6 @@ use limits::{DESCRIPTORS_BESIDE_CLIENTS, check_descriptors, check_ports};
 use placement::threads;
 use std::time::Duration;
 use workload::workload;
-
-/// See [`Plan::connect_window`]: as many as the shortest accept queue in common use (100, Python's asyncio) takes.
-const CONNECT_WINDOW: u32 = 100;
 
 /// A job of a comparison is repeated with fresh connections until it has been measured for so long.
 const REPEAT_FOR_MS: u64 = 500;
@@ -61,7 +59,8 @@ impl Plan {
             seed: args.workload.seed,
             source_addresses,
             repeat_for_ms: 0,
-            connect_window: CONNECT_WINDOW,
+            connect_window: clients::connect_window(&args.workload.client)?,
+            connect_rate_per_s: args.workload.client.connect_rate,
             counting: args.count_syscalls,
             start_at: args.start_at.map(|at| at.to_string()),
             network: args.machine.network,
@@ -92,7 +91,8 @@ impl PlanBase {
             max_errors_percent: Plan::MAX_ERRORS_PERCENT,
             source_addresses: Vec::new(),
             repeat_for_ms: REPEAT_FOR_MS,
-            connect_window: CONNECT_WINDOW,
+            connect_window: clients::connect_window(&ClientArgs::default())?,
+            connect_rate_per_s: None,
             network: NetworkChoice::Auto,
         })
     }
@@ -115,7 +115,7 @@ fn as_ms(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::cmd::arguments::{Cli, Verb};
-    use crate::record::{Arrivals, OpenLoop, Waiting};
+    use crate::record::{Arrivals, CloseBy, OpenLoop, Payload, Waiting};
     use crate::suite::preset;
     use clap::Parser as _;
 
@@ -195,6 +195,10 @@ mod tests {
                 "--rate 10 would never be reached",
             ),
             ("--rate 11M", "more than 10000000"),
+            ("--churn --messages-per-connection 5", "--churn is --messages-per-connection 1"),
+            ("--messages-per-connection 4 -P 8", "--pipeline 8 is deeper than --messages-per-connection 4"),
+            ("--payload no/such", "--payload no/such: is neither binary, lines, nor a file"),
+            ("--connect-window 2M", "--connect-window 2000000 is more than"),
         ] {
             let refused = resolve(line).unwrap_err();
             assert!(refused.contains(text), "{line}: {refused}");
@@ -217,6 +221,31 @@ mod tests {
         let plan = resolve("--rate 100 --ramp 5s --warmup 1s --churn --pacing sleep").unwrap();
         assert_eq!((plan.workload.warmup_ms, plan.workload.churn), (1_000, true));
         assert!(resolve("--rate 100 --workload light -d 3s").is_ok());
+    }
+
+    #[test]
+    fn a_connection_for_each_message_is_churn_and_a_flag_overrides_it() {
+        let carries = |line: &str| resolve(line).unwrap().workload.connection_carries();
+        assert_eq!(carries("--messages-per-connection 1"), carries("--churn"));
+        assert_eq!(carries("--messages-per-connection 20"), Some(20));
+        assert_eq!(carries("--workload churn --messages-per-connection 20"), Some(20));
+        assert_eq!(carries("-c 5"), None);
+    }
+
+    #[test]
+    fn a_payload_of_a_file_has_the_length_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("request.bin"), "GET x\n").unwrap();
+        let file = folder.path().join("framed.toml");
+        std::fs::write(&file, "clients = 30\npayload = \"request.bin\"\nclose = \"rst\"\nmessages-per-connection = 7\n").unwrap();
+        let workload = resolve(&format!("--workload {}", file.display())).unwrap().workload;
+        assert_eq!((workload.size_min_bytes, workload.size_max_bytes), (6, 6));
+        assert_eq!((workload.close, workload.messages_per_connection), (CloseBy::Rst, Some(7)));
+        let refused = resolve(&format!("--workload {} --size 64", file.display())).unwrap_err();
+        assert!(refused.contains("--size 64 and --payload"), "{refused}");
+        let plan = resolve("--payload lines --size 100 --connect-window 7 --connect-rate 50").unwrap();
+        assert_eq!((plan.workload.payload, plan.connect_window), (Payload::Lines, 7));
+        assert_eq!((plan.workload.size_min_bytes, plan.connect_rate_per_s), (100, Some(50)));
     }
 
     #[test]

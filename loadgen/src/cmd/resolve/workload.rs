@@ -1,6 +1,7 @@
 //! The workload of the flags, on top of a preset or a file; contradictions are refused.
 
 use super::as_ms;
+use super::clients;
 use super::file::from_file;
 use crate::cmd::arguments::{Spacing, WorkloadArgs};
 use crate::failure::Failure;
@@ -44,12 +45,13 @@ pub(super) fn workload(args: &WorkloadArgs) -> Result<Workload, Failure> {
         (workload.size_min_bytes, workload.size_max_bytes) = (size.min_bytes, size.max_bytes);
     }
     if let Some(pipeline) = args.pipeline {
-        workload.pipeline = u32::try_from(pipeline)
-            .ok()
-            .filter(|&depth| u64::from(depth) <= MOST_PIPELINE)
-            .ok_or_else(|| Failure::usage(format!("--pipeline {pipeline} is more than {MOST_PIPELINE}")))?;
+        workload.pipeline = depth(pipeline)?;
     }
     workload.churn |= args.churn;
+    if let Some(messages) = args.messages_per_connection {
+        (workload.churn, workload.messages_per_connection) = carries(args, messages)?;
+    }
+    clients::apply(&args.client, args.size, &mut workload)?;
     if workload.is_job() {
         workload.warmup_ms = 0;
     } else if base.is_job() {
@@ -128,6 +130,19 @@ fn pacing(args: &WorkloadArgs, workload: &Workload) -> Result<Pacing, Failure> {
     }))
 }
 
+/// Whether each message has a connection of its own, else how many one carries.
+fn carries(args: &WorkloadArgs, messages: u64) -> Result<(bool, Option<u64>), Failure> {
+    match messages {
+        // A file says 0 where a flag could not.
+        0 => Err(Failure::usage("--messages-per-connection 0 would send nothing: give at least 1")),
+        1 => Ok((true, None)),
+        _ if args.churn => Err(Failure::usage(format!(
+            "--churn is --messages-per-connection 1, and {messages} is something else: leave one of both out"
+        ))),
+        _ => Ok((false, Some(messages))),
+    }
+}
+
 fn burst_size(messages: u64) -> Result<u32, Failure> {
     u32::try_from(messages)
         .ok()
@@ -137,6 +152,13 @@ fn burst_size(messages: u64) -> Result<u32, Failure> {
                 "--burst-size {messages} is not between 1 and {MOST_BURST_SIZE}"
             ))
         })
+}
+
+fn depth(pipeline: u64) -> Result<u32, Failure> {
+    u32::try_from(pipeline)
+        .ok()
+        .filter(|&depth| u64::from(depth) <= MOST_PIPELINE)
+        .ok_or_else(|| Failure::usage(format!("--pipeline {pipeline} is more than {MOST_PIPELINE}")))
 }
 
 fn clients_in_range(clients: u64) -> Result<u32, Failure> {
@@ -151,6 +173,12 @@ fn check_sense(workload: &Workload) -> Result<(), Failure> {
     if workload.churn && workload.pipeline > 1 {
         return Err(Failure::usage(format!(
             "--churn and --pipeline {} exclude each other: a connection that carries one message has no pipeline",
+            workload.pipeline
+        )));
+    }
+    if let Some(carried) = workload.messages_per_connection.filter(|&carried| carried < u64::from(workload.pipeline)) {
+        return Err(Failure::usage(format!(
+            "--pipeline {} is deeper than --messages-per-connection {carried}: no connection would ever have so many under way",
             workload.pipeline
         )));
     }

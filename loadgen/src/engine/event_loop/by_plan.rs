@@ -54,6 +54,7 @@ impl EventLoop<'_> {
         for slot in 0..self.clients.len() {
             self.clients[slot].in_line = false;
             match self.clients[slot].state {
+                State::Open if self.is_used_up(slot) => self.say_fin(slot),
                 State::Open => self.offer(slot),
                 State::Closed if self.setup.plan.workload.churn => self.offer(slot),
                 State::Closed => self.to_open.push_back(slot),
@@ -67,7 +68,7 @@ impl EventLoop<'_> {
     pub(super) fn offer(&mut self, slot: usize) {
         let Some(by_plan) = &mut self.by_plan else { return };
         let client = &mut self.clients[slot];
-        if !client.in_line && client.connection.in_flight() < self.depth {
+        if !client.in_line && client.has_room(self.depth, self.carries) {
             client.in_line = true;
             if by_plan.dealer.is_busy() {
                 by_plan.free_since_ns = now_ns();
@@ -99,7 +100,7 @@ impl EventLoop<'_> {
         if self.by_plan.as_mut()?.dealer.wake_ns()? > now {
             return None;
         }
-        let slot = self.next_free()?;
+        let slot = self.next_free(now)?;
         let by_plan = self.by_plan.as_mut()?;
         match by_plan.dealer.take(now) {
             Some(due) => {
@@ -109,6 +110,9 @@ impl EventLoop<'_> {
             }
             None => {
                 // Another worker was faster.
+                if self.clients[slot].state == State::Closed {
+                    self.control.turnstile.leave();
+                }
                 self.clients[slot].in_line = true;
                 by_plan.free.push_front(slot);
                 None
@@ -116,23 +120,24 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Takes the first in line who can still send.
+    /// Takes the first in line who can still send; one without a connection may open it.
     #[inline]
-    fn next_free(&mut self) -> Option<usize> {
+    fn next_free(&mut self, now: u64) -> Option<usize> {
         let by_plan = self.by_plan.as_mut()?;
         while let Some(slot) = by_plan.free.pop_front() {
             let client = &mut self.clients[slot];
             client.in_line = false;
             match client.state {
-                State::Open if client.connection.in_flight() < self.depth => return Some(slot),
-                State::Closed if self.setup.plan.workload.churn => {
-                    if self.unproven < self.setup.window {
-                        return Some(slot);
+                State::Open if client.has_room(self.depth, self.carries) => return Some(slot),
+                State::Closed if self.setup.plan.workload.churn => match self.control.turnstile.enter(now) {
+                    Ok(()) => return Some(slot),
+                    Err(again_ns) => {
+                        self.opens_at_ns = again_ns;
+                        client.in_line = true;
+                        by_plan.free.push_front(slot);
+                        break;
                     }
-                    client.in_line = true;
-                    by_plan.free.push_front(slot);
-                    break;
-                }
+                },
                 _ => {}
             }
         }
@@ -145,9 +150,7 @@ impl EventLoop<'_> {
         if self.clients[slot].state == State::Open {
             let sent_ns = now_ns();
             self.send_planned(slot, due, sent_ns, sent_ns);
-            if !self.setup.plan.workload.churn {
-                self.offer(slot);
-            }
+            self.offer(slot);
         } else {
             // With a connection per message sending begins with connect().
             self.clients[slot].pending = Some(due);
@@ -221,10 +224,12 @@ impl EventLoop<'_> {
             self.recorder.spin_ns += now - since_ns;
         }
         let &first = by_plan.free.front()?;
-        // What is due must wait for room in the window, and that comes with an event or with the next sweep.
-        let is_window_full = self.clients[first].state == State::Closed && self.unproven >= self.setup.window;
-        if !is_running || is_window_full {
+        if !is_running {
             return None;
+        }
+        // What is due may have to wait until a connection may be opened.
+        if self.clients[first].state == State::Closed && self.opens_at_ns > now {
+            return Some(self.opens_at_ns - now);
         }
         let left_ns = by_plan.dealer.wake_ns()?.saturating_sub(now);
         let sleep_ns = pacer::sleep_ns(by_plan.waiting, left_ns);

@@ -63,6 +63,7 @@ impl EventLoop<'_> {
         for slot in 0..self.clients.len() {
             let client = &self.clients[slot];
             match client.state {
+                State::Open if self.is_used_up(slot) => self.say_fin(slot),
                 State::Open if client.connection.in_flight() == 0 => self.plan_and_send(slot),
                 State::Closed => self.to_open.push_back(slot),
                 _ => {}
@@ -117,7 +118,7 @@ impl EventLoop<'_> {
             last_end_ns: self.last_end_ns,
         };
         match self.command {
-            Command::Connect => (self.proven == u64::from(self.setup.clients)).then_some(Milestone::Connected),
+            Command::Connect => (self.reached() == u64::from(self.setup.clients)).then_some(Milestone::Connected),
             Command::RunJob => (self.left == 0 && self.in_flight == 0).then_some(finished),
             Command::RunUntil => {
                 let now = now_ns();

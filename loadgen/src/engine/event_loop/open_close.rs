@@ -3,12 +3,13 @@
 use super::{EventLoop, RETRY_NS, State, describe, token};
 use crate::engine::clock::now_ns;
 use crate::engine::control::Command;
+use crate::record::CloseBy;
 use crate::recorder::Sent;
 use crate::recorder::outcome::Kind;
-use crate::workload::payload::Stream;
 use nix::errno::Errno;
+use nix::libc::linger;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
-use nix::sys::socket::{Shutdown, getsockopt, shutdown, sockopt};
+use nix::sys::socket::{Shutdown, getsockopt, setsockopt, shutdown, sockopt};
 use std::os::fd::AsRawFd;
 
 impl EventLoop<'_> {
@@ -24,13 +25,17 @@ impl EventLoop<'_> {
             self.to_retry.pop_front();
             self.to_open.push_back(slot);
         }
-        while self.unproven < self.setup.window
-            && let Some(slot) = self.to_open.pop_front()
-        {
+        while let Some(&slot) = self.to_open.front() {
+            if let Err(again_ns) = self.control.turnstile.enter(now) {
+                self.opens_at_ns = again_ns;
+                break;
+            }
+            self.to_open.pop_front();
             self.open(slot);
         }
     }
 
+    /// Opens a connection that the turnstile has let in.
     pub(super) fn open(&mut self, slot: usize) {
         let number = self.setup.number(slot);
         let now = now_ns();
@@ -40,8 +45,8 @@ impl EventLoop<'_> {
         client.since_ns = now;
         client.proven = false;
         client.wants_write = false;
-        client.connection.restart(Stream::of(number, client.generation));
-        self.unproven += 1;
+        let stream = self.setup.payload.stream(number, client.generation);
+        client.connection.restart(stream);
         match self.setup.sockets.open(number) {
             Ok((socket, established)) => {
                 let interest = if established {
@@ -90,6 +95,8 @@ impl EventLoop<'_> {
         self.recorder.totals.connections += 1;
         self.recorder.connections_timed += u64::from(timed);
         client.since_ns = now;
+        self.recorder.outcomes.connections.renewed += u64::from(client.renews);
+        client.renews = false;
         if self.command == Command::Connect {
             self.greet(slot);
         } else if self.by_plan.is_some() {
@@ -99,7 +106,8 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Sends the one message that proves a connection before the run; it is planned before `from_ns`, so it does not count.
+    /// Sends what proves a connection before the run: as many messages as may be under way, since some servers wait for them. They
+    /// are planned before `from_ns`, so they do not count.
     pub(super) fn greet(&mut self, slot: usize) {
         let number = self.setup.number(slot);
         let client = &mut self.clients[slot];
@@ -108,10 +116,12 @@ impl EventLoop<'_> {
             planned_ns: now,
             sent_ns: now,
         };
-        let bytes = self.sizes.of(number, client.next_message);
-        client.connection.plan(message, bytes);
-        client.next_message += 1;
-        self.in_flight += 1;
+        while client.has_room(self.depth, self.carries) {
+            let bytes = self.sizes.of(number, client.next_message);
+            client.connection.plan(message, bytes);
+            client.next_message += 1;
+            self.in_flight += 1;
+        }
         self.flush(slot);
     }
 
@@ -124,6 +134,7 @@ impl EventLoop<'_> {
             Errno::EADDRNOTAVAIL | Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM
         ) {
             self.local_failures += 1;
+            self.port_failures += u64::from(errno == Errno::EADDRNOTAVAIL);
         } else if timed_out {
             self.recorder.outcomes.connections.timeout += 1;
         } else {
@@ -173,12 +184,21 @@ impl EventLoop<'_> {
         }
     }
 
-    /// Half-closes after a client's last message on this connection; the server's FIN completes it.
+    /// Half-closes after a client's last message on this connection; the server's FIN completes it. Or resets it, where the
+    /// workload says so: nothing is waited for then.
     pub(super) fn say_fin(&mut self, slot: usize) {
         let client = &mut self.clients[slot];
         let Some(socket) = &client.socket else { return };
         client.state = State::Closing;
         client.since_ns = now_ns();
+        if self.close_by == CloseBy::Rst {
+            let at_once = linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            self.unclean_closes += u64::from(setsockopt(socket, sockopt::Linger, &at_once).is_err());
+            return self.closed_by_plan(slot);
+        }
         if shutdown(socket.as_raw_fd(), Shutdown::Write).is_err() {
             self.unclean_closes += 1;
             self.closed_by_plan(slot);
@@ -194,6 +214,8 @@ impl EventLoop<'_> {
                 if connection.is_within_reply() {
                     self.fail(slot, Kind::Truncated, offset, "end of stream before the last byte");
                 } else {
+                    let answers = connection.taken() - connection.in_flight() as u64;
+                    self.recorder.outcomes.connections.ended_after(answers);
                     self.fail(
                         slot,
                         Kind::Closed,
@@ -228,15 +250,22 @@ impl EventLoop<'_> {
     /// The end of a connection that the workload wanted to end.
     pub(super) fn closed_by_plan(&mut self, slot: usize) {
         self.close(slot);
-        if self.by_plan.is_some() {
+        if !self.goes_on(slot, now_ns()) {
+            return;
+        }
+        self.clients[slot].renews = true;
+        if self.by_plan.is_some() && self.setup.plan.workload.churn {
             self.offer(slot);
-        } else if self.goes_on(slot, now_ns()) {
-            self.open(slot);
+        } else {
+            self.to_open.push_back(slot);
         }
     }
 
-    /// The server ended a connection on which nothing was owed.
+    /// The server ended a connection on which nothing was owed. That is its right where it has carried all that it should.
     pub(super) fn idle_connection_ended(&mut self, slot: usize) {
+        if self.is_used_up(slot) {
+            return self.closed_by_plan(slot);
+        }
         self.unclean_closes += 1;
         self.close(slot);
         self.reopen(slot);
@@ -270,7 +299,7 @@ impl EventLoop<'_> {
         if client.proven {
             self.proven -= 1;
         } else {
-            self.unproven -= 1;
+            self.control.turnstile.leave();
         }
         // A closed client counts as proven, so that closing it again changes nothing.
         client.proven = true;

@@ -51,7 +51,7 @@ impl EventLoop<'_> {
         let mut answered = 0;
         let judged = client
             .connection
-            .receive(&self.buffer[..bytes], self.setup.payload, |message| {
+            .receive(&self.buffer[..bytes], &mut self.source, now, |message| {
                 answered += 1;
                 responses.add(now - message.planned_ns);
                 recorder.ok(message, slot, now);
@@ -61,9 +61,12 @@ impl EventLoop<'_> {
         if answered > 0 {
             self.last_end_ns = now;
         }
-        if let Err(mismatch) = judged {
-            let text = format!("expected {}, got {}", hex(&mismatch.expected), hex(&mismatch.got));
-            return self.fail(slot, Kind::Corrupted, mismatch.offset, &text);
+        match judged {
+            Ok(has_halted) => recorder.halted(has_halted, now),
+            Err(mismatch) => {
+                let text = format!("expected {}, got {}", hex(&mismatch.expected), hex(&mismatch.got));
+                return self.fail(slot, Kind::Corrupted, mismatch.offset, &text);
+            }
         }
         if answered > 0 {
             self.answered(slot, now);
@@ -74,30 +77,47 @@ impl EventLoop<'_> {
     #[inline]
     pub(super) fn answered(&mut self, slot: usize, now: u64) {
         let client = &mut self.clients[slot];
-        if !client.proven {
+        // Before the run a connection is proven when all is there that was sent.
+        if !client.proven && (self.command != Command::Connect || client.connection.in_flight() == 0) {
             client.proven = true;
-            self.unproven -= 1;
+            self.served += u64::from(!client.served);
+            client.served = true;
             self.proven += 1;
+            self.control.turnstile.leave();
+            let now_reached = self.reached();
             let reached = &mut self.recorder.outcomes.connections.reached;
-            *reached = (*reached).max(self.proven);
+            *reached = (*reached).max(now_reached);
         }
         if !matches!(self.command, Command::RunUntil | Command::RunJob) {
             return;
         }
-        if !self.setup.plan.workload.churn {
-            if self.by_plan.is_some() {
-                self.offer(slot);
-            } else {
-                self.plan_and_send(slot);
+        if self.is_used_up(slot) {
+            if self.goes_on(slot, now) {
+                self.say_fin(slot);
             }
-        } else if self.goes_on(slot, now) {
-            self.say_fin(slot);
+        } else if self.by_plan.is_some() {
+            self.offer(slot);
+        } else {
+            self.plan_and_send(slot);
         }
     }
 
+    /// Clients that are connected and have had an echo; where connections are given up on purpose, clients that have had one.
+    pub(super) fn reached(&self) -> u64 {
+        if self.carries == u64::MAX { self.proven } else { self.served }
+    }
+
+    /// Whether the connection has carried all that it should.
+    #[inline]
+    pub(super) fn is_used_up(&self, slot: usize) -> bool {
+        let connection = &self.clients[slot].connection;
+        connection.in_flight() == 0 && connection.taken() >= self.carries
+    }
+
     /// Whether the client has another message to send.
-    pub(super) fn goes_on(&self, slot: usize, now: u64) -> bool {
+    pub(super) fn goes_on(&mut self, slot: usize, now: u64) -> bool {
         match self.command {
+            Command::RunUntil if self.by_plan.is_some() => !self.plan_is_over(now),
             Command::RunUntil => now < self.to_ns,
             Command::RunJob => self.clients[slot].left > 0,
             _ => false,
@@ -115,7 +135,7 @@ impl EventLoop<'_> {
             planned_ns: now,
             sent_ns: now,
         };
-        while client.connection.in_flight() < self.depth {
+        while client.has_room(self.depth, self.carries) {
             match self.command {
                 Command::RunJob if client.left > 0 => {
                     client.left -= 1;
@@ -139,7 +159,7 @@ impl EventLoop<'_> {
         let client = &mut self.clients[slot];
         let Some(socket) = &client.socket else { return };
         loop {
-            let bytes = client.connection.to_send(self.setup.payload);
+            let bytes = client.connection.to_send(&mut self.source);
             if bytes.is_empty() {
                 if client.wants_write {
                     client.wants_write = false;

@@ -104,6 +104,7 @@ impl<'a> Facts<'a> {
             seed: first.seed,
             source_addresses: addresses.into_iter().collect(),
             connect_window: plans().map(|plan| plan.connect_window).sum(),
+            connect_rate_per_s: plans().map(|plan| plan.connect_rate_per_s).sum(),
             counting: plans().any(|plan| plan.counting),
             // The strictest.
             max_errors_percent: plans()
@@ -189,12 +190,7 @@ impl<'a> Facts<'a> {
 fn workload(shares: &[&Workload]) -> Workload {
     let first = shares[0];
     Workload {
-        name: first.name.clone(),
         clients: shares.iter().map(|share| share.clients).sum(),
-        size_min_bytes: first.size_min_bytes,
-        size_max_bytes: first.size_max_bytes,
-        pipeline: first.pipeline,
-        churn: first.churn,
         pacing: match first.pacing {
             Pacing::ClosedLoop => Pacing::ClosedLoop,
             Pacing::OpenLoop(mut open) => {
@@ -209,7 +205,7 @@ fn workload(shares: &[&Workload]) -> Workload {
             }
             other => other,
         },
-        warmup_ms: first.warmup_ms,
+        ..first.clone()
     }
 }
 

@@ -88,6 +88,7 @@ fn added(parts: &[Part], spans: &Spans, histograms: &Distributions) -> Measureme
         fairness_jain: None,
         server_cost: sums::server_cost(parts, one_server),
         loadgen_cost: sums::loadgen_cost(parts),
+        halted_replies: records().map(|record| record.halted_replies).sum(),
         network: sums::network(parts),
         cpu_distance: None, // Several machines have no distance of their own.
         hiccup: histograms.hiccups(parts),

@@ -26,7 +26,7 @@ pub(super) fn quantities(merged: &mut Measurement, parts: &[Part], whole_s: f64,
     }
     let workload = &merged.plan.workload;
     // Connect phases begin when they like; only connections of the timed part have a common time.
-    if parts.len() > 1 && !(workload.is_job() || workload.churn) {
+    if parts.len() > 1 && !workload.is_job() && workload.connection_carries().is_none() {
         merged.throughput.connections_per_s = None;
     }
     merged.fairness_jain = fairness(parts);

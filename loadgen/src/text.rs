@@ -129,8 +129,15 @@ pub fn workload(workload: &Workload) -> String {
 
 /// What a message is: `64 B`, `64 B..1 KiB lines`, `312 B of request.bin`.
 fn sent(workload: &Workload) -> String {
-    let (least, most) = (exact_bytes(workload.size_min_bytes), exact_bytes(workload.size_max_bytes));
-    let size = if least == most { least } else { format!("{least}..{most}") };
+    let (least, most) = (
+        exact_bytes(workload.size_min_bytes),
+        exact_bytes(workload.size_max_bytes),
+    );
+    let size = if least == most {
+        least
+    } else {
+        format!("{least}..{most}")
+    };
     match &workload.payload {
         Payload::Binary => size,
         Payload::Lines => format!("{size} lines"),

@@ -75,7 +75,10 @@ fn an_echo_is_an_echo_over_either_protocol() {
     let port = Odd::BothProtocols.serve().port();
     let over_both = measure(&format!("localhost:{port}"), SHORT);
     assert_eq!(over_both.is_measured().target.address, format!("[::1]:{port}"));
-    let from_some = measure(&format!("localhost:{port}"), &format!("{SHORT} --source-addresses 127.0.0.2-127.0.0.9"));
+    let from_some = measure(
+        &format!("localhost:{port}"),
+        &format!("{SHORT} --source-addresses 127.0.0.2-127.0.0.9"),
+    );
     assert_eq!(from_some.is_measured().target.address, format!("127.0.0.1:{port}"));
     let impossible = measure(&format!("[::1]:{port}"), "--source-addresses 127.0.0.2");
     impossible.is(2, "--source-addresses");
@@ -85,7 +88,8 @@ fn an_echo_is_an_echo_over_either_protocol() {
 fn who_answers_more_or_speaks_first_or_changes_bytes_is_no_echo_server() {
     told(Odd::AnswersAtLeast(2_048), SHORT).is(4, "answers more bytes than it got");
     told(Odd::Greets("welcome\r\n"), SHORT).is(4, "speaks first (\"welcome\\r\\n\")");
-    let long: &str = "a greeting that is much longer than the message that loadgen sends, so that nothing of the echo is seen\n";
+    let long: &str =
+        "a greeting that is much longer than the message that loadgen sends, so that nothing of the echo is seen\n";
     told(Odd::Greets(long), SHORT).is(4, "speaks first (\"a greeting that is much");
     told(Odd::CrLf, SHORT).is(4, "changes bytes: at offset 31 came \"\\r\\n");
     told(Odd::CrLf, &format!("{SHORT} --payload lines")).is(4, "changes bytes: at offset 63");
@@ -98,7 +102,11 @@ fn who_closes_after_an_answer_is_measured_with_a_connection_per_message() {
         let told = told(Odd::ClosesAfter(1), &format!("{SHORT} {flags}"));
         let record = told.is_measured();
         let connections = record.connections;
-        assert_eq!((connections.reopened, connections.ended_after_min), (0, None), "{flags}");
+        assert_eq!(
+            (connections.reopened, connections.ended_after_min),
+            (0, None),
+            "{flags}"
+        );
         assert!(!told.text.contains("otherwise than by a FIN"), "{}", told.text);
     }
     // Where there is one message for each client, nothing has to be said.
@@ -112,9 +120,15 @@ fn who_closes_after_some_answers_is_measured_with_so_many_messages_per_connectio
         "closes each connection after 100 answers: use --messages-per-connection 100",
     );
     for flags in ["", "-R 5000", "--close rst"] {
-        let told = told(Odd::ClosesAfter(20), &format!("{SHORT} --messages-per-connection 20 {flags}"));
+        let told = told(
+            Odd::ClosesAfter(20),
+            &format!("{SHORT} --messages-per-connection 20 {flags}"),
+        );
         let connections = told.is_measured().connections;
-        assert!(connections.renewed > 0 && connections.reopened == 0, "{flags}: {connections:?}");
+        assert!(
+            connections.renewed > 0 && connections.reopened == 0,
+            "{flags}: {connections:?}"
+        );
     }
 }
 
@@ -154,7 +168,10 @@ fn who_resets_connections_now_and_then_is_measured_and_the_share_is_told() {
     let flaky = told(Odd::ResetsEach(20), &format!("{SHORT} --require-valid"));
     flaky.is(7, "messages failed");
     let counts = flaky.record.unwrap().counts;
-    assert!(counts.reset > 0 && counts.corrupted + counts.truncated == 0, "{counts:?}");
+    assert!(
+        counts.reset > 0 && counts.corrupted + counts.truncated == 0,
+        "{counts:?}"
+    );
 }
 
 #[test]
@@ -196,14 +213,20 @@ fn when_no_source_port_is_left_the_setting_is_named_and_other_sources_help() {
         let target = server.to_string();
         // A run that spends all ports in its warm-up.
         let spent = measure(&target, "--churn -c 10 -w 500ms -d 300ms");
-        spent.is(0, "found no source port: net.ipv4.ip_local_port_range is 40000-40150, and net.ipv4.tcp_tw_reuse = 0");
+        spent.is(
+            0,
+            "found no source port: net.ipv4.ip_local_port_range is 40000-40150, and net.ipv4.tcp_tw_reuse = 0",
+        );
         let record = spent.record.unwrap();
         assert_eq!(record.counts.ok, 0, "{}", spent.text);
         assert_eq!(record.throughput.connections_per_s, Some(0.0));
         // The next finds none for its first echo.
         measure(&target, &format!("{SHORT} --connect-timeout 200ms")).is(3, "net.ipv4.tcp_tw_reuse=1");
         measure(&target, &format!("{SHORT} --source-addresses 127.0.0.2-127.0.0.9")).is_measured();
-        let reset = measure(&target, "--churn -c 10 -w 100ms -d 300ms --close rst --source-addresses 127.0.0.10");
+        let reset = measure(
+            &target,
+            "--churn -c 10 -w 100ms -d 300ms --close rst --source-addresses 127.0.0.10",
+        );
         assert!(reset.is_measured().connections.renewed > 300, "{}", reset.text);
     })
     .join()

@@ -63,8 +63,11 @@ fn echo(mut stream: TcpStream, mut before_each: impl FnMut()) {
     stream.set_nodelay(true).unwrap();
     let mut buffer = [0; 16_384];
     while let Ok(bytes) = stream.read(&mut buffer) {
+        if bytes == 0 {
+            return;
+        }
         before_each();
-        if bytes == 0 || stream.write_all(&buffer[..bytes]).is_err() {
+        if stream.write_all(&buffer[..bytes]).is_err() {
             return;
         }
     }

@@ -241,7 +241,10 @@ fn client_flags(args: &SweepArgs) -> impl Iterator<Item = String> {
     let flag = |name: &str, value: Option<String>| value.map(|value| format!("--{name}={value}"));
     [
         flag("size", args.size.map(|size| size.to_string())),
-        flag("messages-per-connection", args.messages_per_connection.map(|number| number.to_string())),
+        flag(
+            "messages-per-connection",
+            args.messages_per_connection.map(|number| number.to_string()),
+        ),
         flag("payload", client.payload.clone()),
         flag("close", client.close.map(word)),
         flag("connect-window", client.connect_window.map(|number| number.to_string())),

@@ -125,7 +125,9 @@ impl Connection {
             return Err(self.mismatch(bytes, source));
         }
         while !bytes.is_empty() {
-            let expected = source.slice(self.stream, self.received, bytes.len(), |offset| self.message_at(offset));
+            let expected = source.slice(self.stream, self.received, bytes.len(), |offset| {
+                self.message_at(offset)
+            });
             let length = expected.len();
             if bytes[..length] != *expected {
                 return Err(self.mismatch(bytes, source));
@@ -242,7 +244,7 @@ mod tests {
     fn a_message_is_answered_by_its_last_byte_at_any_split() {
         for split in 1..=64 {
             let payload = binary();
-        let (mut connection, mut source) = connection_of(&payload);
+            let (mut connection, mut source) = connection_of(&payload);
             connection.plan(at(5), 64);
             let wire = send_all(&mut connection, &mut source);
             let mut answered = Vec::new();
@@ -279,7 +281,9 @@ mod tests {
         connection.plan(at(0), 100);
         let mut wire = send_all(&mut connection, &mut source);
         wire[42] ^= 1;
-        let mismatch = connection.receive(&wire, &mut source, 1, |_| panic!("answered")).unwrap_err();
+        let mismatch = connection
+            .receive(&wire, &mut source, 1, |_| panic!("answered"))
+            .unwrap_err();
         assert_eq!(
             (mismatch.offset, mismatch.expected.len(), mismatch.got.len()),
             (42, 8, 8)
@@ -347,15 +351,25 @@ mod tests {
         (1..=3).for_each(|planned| connection.plan(at(planned), 40 + planned));
         let wire = send_all(&mut connection, &mut source);
         let text = String::from_utf8(wire.clone()).unwrap();
-        let begins: Vec<_> = text.lines().map(|line| (line.len(), line.split(' ').next().unwrap())).collect();
+        let begins: Vec<_> = text
+            .lines()
+            .map(|line| (line.len(), line.split(' ').next().unwrap()))
+            .collect();
         assert_eq!(begins, [(40, "3.0@0"), (41, "3.0@41"), (42, "3.0@83")]);
         let mut answered = 0;
-        connection.receive(&wire[..50], &mut source, 1, |_| answered += 1).unwrap();
-        connection.receive(&wire[50..90], &mut source, 2, |_| answered += 1).unwrap();
+        connection
+            .receive(&wire[..50], &mut source, 1, |_| answered += 1)
+            .unwrap();
+        connection
+            .receive(&wire[50..90], &mut source, 2, |_| answered += 1)
+            .unwrap();
         assert_eq!(answered, 2);
         let mut wrong = wire[90..].to_vec();
         wrong[30] ^= 1;
-        assert_eq!(connection.receive(&wrong, &mut source, 3, |_| {}).unwrap_err().offset, 120);
+        assert_eq!(
+            connection.receive(&wrong, &mut source, 3, |_| {}).unwrap_err().offset,
+            120
+        );
     }
 
     #[test]
@@ -366,8 +380,12 @@ mod tests {
         let mut halts = |begins_ms: u64, goes_on_ms: u64| {
             connection.plan(at(begins_ms * MS), 64);
             let wire = send_all(&mut connection, &mut source);
-            let first = connection.receive(&wire[..1], &mut source, begins_ms * MS, |_| {}).unwrap();
-            let rest = connection.receive(&wire[1..], &mut source, goes_on_ms * MS, |_| {}).unwrap();
+            let first = connection
+                .receive(&wire[..1], &mut source, begins_ms * MS, |_| {})
+                .unwrap();
+            let rest = connection
+                .receive(&wire[1..], &mut source, goes_on_ms * MS, |_| {})
+                .unwrap();
             (first, rest)
         };
         // All 40 ms after the one before: only silence within a reply counts.

@@ -52,7 +52,8 @@ pub(super) fn run(
     let _pinned = pinned.map_err(|error| Failure::fault(format!("pinning to CPUs {cpus:?}: {error}")))?;
     let threads = plan.threads.min(plan.workload.clients).max(1);
     let turnstile = Turnstile::new(plan.connect_window, plan.connect_rate_per_s);
-    let control = Control::new(threads as usize, turnstile).map_err(|error| Failure::fault(format!("eventfd: {error}")))?;
+    let control =
+        Control::new(threads as usize, turnstile).map_err(|error| Failure::fault(format!("eventfd: {error}")))?;
     let crew = Crew {
         plan,
         control: &control,

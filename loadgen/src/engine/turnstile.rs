@@ -54,9 +54,7 @@ impl Turnstile {
             let begins_ns = next_ns.max(now_ns.saturating_sub(MOST_BEHIND_NS));
             (next_ns <= now_ns).then_some(begins_ns + self.every_ns)
         };
-        let entered = self
-            .next_ns
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
+        let entered = self.next_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after);
         entered.map(drop)
     }
 }
@@ -87,6 +85,10 @@ mod tests {
         assert_eq!(entered(1_100, 1_200), 100);
         assert_eq!(entered(60_000, 60_100), 110);
         assert_eq!(turnstile.enter(60_100 * MS - 1), Err(60_100 * MS));
-        assert_eq!(turnstile.under_way.load(Ordering::Relaxed), 320, "a refused one is not under way");
+        assert_eq!(
+            turnstile.under_way.load(Ordering::Relaxed),
+            320,
+            "a refused one is not under way"
+        );
     }
 }

@@ -428,7 +428,9 @@ impl Connections {
         self.renewed += other.renewed;
         self.refused += other.refused;
         self.timeout += other.timeout;
-        let both = |one: Option<u64>, two: Option<u64>, of: fn(u64, u64) -> u64| one.zip(two).map(|(a, b)| of(a, b)).or(one).or(two);
+        let both = |one: Option<u64>, two: Option<u64>, of: fn(u64, u64) -> u64| {
+            one.zip(two).map(|(a, b)| of(a, b)).or(one).or(two)
+        };
         self.ended_after_min = both(self.ended_after_min, other.ended_after_min, u64::min);
         self.ended_after_max = both(self.ended_after_max, other.ended_after_max, u64::max);
     }

@@ -253,7 +253,11 @@ impl Workload {
     /// Messages that a connection carries before the client opens another; none when it is kept.
     #[must_use]
     pub fn connection_carries(&self) -> Option<u64> {
-        if self.churn { Some(1) } else { self.messages_per_connection }
+        if self.churn {
+            Some(1)
+        } else {
+            self.messages_per_connection
+        }
     }
 
     /// Whether it stops by count.

@@ -23,7 +23,9 @@ pub fn file_of(path: &str) -> Result<PayloadFile, Failure> {
     })?;
     match content.len() as u64 {
         0 => Err(wrong("is empty: a message has at least one byte".into())),
-        bytes if bytes > LONGEST => Err(wrong("is longer than 16 MiB, the most that a message of a file may have".into())),
+        bytes if bytes > LONGEST => Err(wrong(
+            "is longer than 16 MiB, the most that a message of a file may have".into(),
+        )),
         bytes => Ok(PayloadFile {
             path: path.to_owned(),
             bytes,
@@ -41,7 +43,9 @@ pub fn read_payload(payload: &Payload) -> Result<Option<Vec<u8>>, Failure> {
     let wrong = |why: String| Failure::usage(format!("--payload {}: {why}", file.path));
     let content = read(&file.path).map_err(|error| wrong(error.to_string()))?;
     if sha256(&content) != file.sha256 {
-        return Err(wrong("is not the file that the plan was made with: its content is another".into()));
+        return Err(wrong(
+            "is not the file that the plan was made with: its content is another".into(),
+        ));
     }
     Ok(Some(content))
 }
@@ -54,7 +58,10 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
 }
 
 fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

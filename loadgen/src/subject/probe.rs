@@ -138,8 +138,8 @@ impl Probe {
     fn try_in_turn(&self, addresses: &[SocketAddr], probes: &mut Probes) -> Result<SocketAddr, Failure> {
         let deadline = Instant::now() + self.limit;
         let mut told = !self.tells;
+        let mut trouble: Option<(SocketAddr, Trouble)> = None;
         loop {
-            let mut trouble = None;
             for &address in addresses {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let now = match connect(address, self.source(), left) {
@@ -149,15 +149,17 @@ impl Probe {
                     },
                     Err(error) => unreachable(address, &error),
                 };
-                trouble = Some((address, now));
+                if trouble.is_none() || !now.is_cut_short {
+                    trouble = Some((address, now));
+                }
             }
-            let Some((address, now)) = trouble else {
+            let Some((address, last)) = &trouble else {
                 return Err(Failure::usage("no address to connect to"));
             };
             if Instant::now() >= deadline {
-                return Err(Failure::unreachable(now.text));
+                return Err(Failure::unreachable(last.text.clone()));
             }
-            self.tell(address, deadline, now.waits_for, &mut told);
+            self.tell(*address, deadline, last.waits_for, &mut told);
             thread::sleep(RETRY);
         }
     }
@@ -174,6 +176,7 @@ impl Probe {
         let broken = |error: &io::Error| Failure::unreachable(format!("{address} does not echo: {error}"));
         let left = || deadline.saturating_duration_since(Instant::now());
         let mut exchange = Exchange::new(stream, &self.opening.bytes).map_err(|error| broken(&error))?;
+        let is_cut_short = left() < PATIENCE;
         let mut answer = exchange.send(1, PATIENCE.min(left()));
         if matches!(answer, Answer::Late) {
             let kind = kind::of_silent(self, address, probes);
@@ -183,7 +186,7 @@ impl Probe {
                 return Err(kind.failure(address));
             }
             if matches!(answer, Answer::Late) {
-                self.tell(address, deadline, "takes connections and does not answer", told);
+                self.tell(address, deadline, SILENT, told);
                 answer = exchange.wait(left());
             }
         }
@@ -200,10 +203,14 @@ impl Probe {
             }
             Answer::More => Err(Kind::AnswersMore.failure(address)),
             Answer::Wrong => Err(kind::of_wrong(self, address, &exchange).failure(address)),
-            Answer::Late => Err(Failure::unreachable(format!(
-                "{address} does not echo: {received} of {sent} bytes came back within {} s",
-                self.limit.as_secs_f64()
-            ))),
+            Answer::Late => Ok(Some(Trouble {
+                waits_for: SILENT,
+                text: format!(
+                    "{address} does not echo: {received} of {sent} bytes came back within {} s",
+                    self.limit.as_secs_f64()
+                ),
+                is_cut_short,
+            })),
             Answer::Ended | Answer::Broke(_) if received == 0 => Ok(Some(Trouble::ended(address, &answer))),
             Answer::Ended | Answer::Broke(_) => Err(Kind::Truncates { received, sent }.failure(address)),
         }
@@ -238,12 +245,16 @@ impl Probe {
     }
 }
 
+const SILENT: &str = "takes connections and does not answer";
+
 /// Why there was no echo this time.
 struct Trouble {
     /// What the server does, after its address.
     waits_for: &'static str,
     /// The whole sentence, if it stays so.
     text: String,
+    /// Whether the limit left too little time to tell: what was seen before says more.
+    is_cut_short: bool,
 }
 
 impl Trouble {
@@ -255,6 +266,7 @@ impl Trouble {
         Self {
             waits_for: "takes connections and ends them without an answer",
             text: format!("{address} does not echo: {how} before the first byte of an answer"),
+            is_cut_short: false,
         }
     }
 }
@@ -282,7 +294,11 @@ fn unreachable(address: SocketAddr, error: &io::Error) -> Trouble {
         ),
         _ => ("cannot be reached", format!("{address} cannot be reached: {error}")),
     };
-    Trouble { waits_for, text }
+    Trouble {
+        waits_for,
+        text,
+        is_cut_short: false,
+    }
 }
 
 /// Bytes that no server sends by chance: a greeting or a fixed answer is told from an echo. They end a line, so that who

@@ -133,7 +133,9 @@ fn no_port(measurement: &Measurement, observed: u64) -> String {
     let range = setting("net.ipv4.ip_local_port_range").unwrap_or("unknown");
     let range: Vec<&str> = range.split_whitespace().collect();
     let reuse = match setting("net.ipv4.tcp_tw_reuse") {
-        Some("0") => "and net.ipv4.tcp_tw_reuse = 0 lets none be used again for a minute after its connection: set it to 1",
+        Some("0") => {
+            "and net.ipv4.tcp_tw_reuse = 0 lets none be used again for a minute after its connection: set it to 1"
+        }
         _ => "and a port rests for a minute after its connection (net.ipv4.tcp_tw_reuse allows to use it before)",
     };
     format!(
@@ -261,7 +263,11 @@ fn closes_after(measurement: &Measurement) -> Option<String> {
             "the server closes each connection after {} answers: use --messages-per-connection {least}",
             count(least)
         ),
-        (least, most) => format!("the server closes connections after {} to {} answers", count(least), count(most)),
+        (least, most) => format!(
+            "the server closes connections after {} to {} answers",
+            count(least),
+            count(most)
+        ),
     })
 }
 
@@ -417,9 +423,14 @@ mod tests {
             ..Network::default()
         });
         let told = remarks(&measurement);
-        assert!(told[0].contains("short: 12 SYNs were retried, each costs a second: lower --connect-window (it was 100)"));
+        assert!(
+            told[0].contains("short: 12 SYNs were retried, each costs a second: lower --connect-window (it was 100)")
+        );
         let reasons = judge(&measurement, &Evidence::default());
-        let lost = reasons.iter().find(|reason| reason.gate == GateName::Retransmits).unwrap();
+        let lost = reasons
+            .iter()
+            .find(|reason| reason.gate == GateName::Retransmits)
+            .unwrap();
         assert!(lost.text.ends_with("the accept queue had no room"), "{}", lost.text);
     }
 
@@ -435,8 +446,15 @@ mod tests {
             ..Evidence::default()
         };
         let reasons = judge(&measurement, &evidence);
-        let text = &reasons.iter().find(|reason| reason.gate == GateName::LocalFailures).unwrap().text;
-        assert!(text.contains("32768-33000") && text.contains("net.ipv4.tcp_tw_reuse = 0"), "{text}");
+        let text = &reasons
+            .iter()
+            .find(|reason| reason.gate == GateName::LocalFailures)
+            .unwrap()
+            .text;
+        assert!(
+            text.contains("32768-33000") && text.contains("net.ipv4.tcp_tw_reuse = 0"),
+            "{text}"
+        );
     }
 
     #[test]

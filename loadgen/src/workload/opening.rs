@@ -62,8 +62,11 @@ impl Opening {
     /// Who waits for whole lines, and who turns one byte of them into two, is then seen.
     fn mark_lines(&mut self, spans: &[Span]) {
         for span in spans {
-            let within = usize::try_from(span.begin).unwrap_or(usize::MAX)..usize::try_from(span.end).unwrap_or(usize::MAX);
-            let Some(message) = self.bytes.get_mut(within) else { continue };
+            let within =
+                usize::try_from(span.begin).unwrap_or(usize::MAX)..usize::try_from(span.end).unwrap_or(usize::MAX);
+            let Some(message) = self.bytes.get_mut(within) else {
+                continue;
+            };
             let middle = (message.len() - 1) / 2;
             message[middle] = b'\n';
             if let Some(last) = message.last_mut() {

@@ -174,8 +174,7 @@ impl<'p> Source<'p> {
     fn add_line(&mut self, stream: Stream, line: Span, part: Range<u64>) {
         let begins_at = self.text.len();
         let len = as_len(part.end - part.start);
-        self.text
-            .extend_from_slice(self.payload.slice(stream, part.start, len));
+        self.text.extend_from_slice(self.payload.slice(stream, part.start, len));
         let text = &mut self.text[begins_at..];
         if part.start - line.begin < LONGEST_NAME as u64 {
             let mut room = [0; LONGEST_NAME];
@@ -302,9 +301,15 @@ mod tests {
         let stream = payload.stream(17, 2);
         let text = String::from_utf8(source.slice(stream, 0, 96, each(32)).to_vec()).unwrap();
         let lines: Vec<&str> = text.split_terminator('\n').collect();
-        let begins: Vec<_> = lines.iter().map(|line| (line.len(), line.split(' ').next().unwrap())).collect();
+        let begins: Vec<_> = lines
+            .iter()
+            .map(|line| (line.len(), line.split(' ').next().unwrap()))
+            .collect();
         assert_eq!(begins, [(31, "17.2@0"), (31, "17.2@32"), (31, "17.2@64")]);
-        assert!(text.bytes().all(|byte| byte == b'\n' || byte == b' ' || byte.is_ascii_graphic()));
+        assert!(
+            text.bytes()
+                .all(|byte| byte == b'\n' || byte == b' ' || byte.is_ascii_graphic())
+        );
         // Too short for a name: letters of its place only.
         assert_eq!(source.slice(stream, 0, 1, each(1)), b"\n");
         let short = source.slice(stream, 0, 8, each(4)).to_vec();
@@ -317,10 +322,12 @@ mod tests {
         let mut source = Source::new(&payload);
         let stream = payload.stream(3, 1);
         for bytes in [1, 5, 20, 64, 100_000] {
-            let whole: Vec<u8> = (0..4).flat_map(|part| {
-                let begin = part * CHUNK as u64;
-                source.slice(stream, begin, CHUNK, each(bytes)).to_vec()
-            }).collect();
+            let whole: Vec<u8> = (0..4)
+                .flat_map(|part| {
+                    let begin = part * CHUNK as u64;
+                    source.slice(stream, begin, CHUNK, each(bytes)).to_vec()
+                })
+                .collect();
             assert_eq!(whole.len(), 4 * CHUNK);
             let mut joined = Vec::new();
             while joined.len() < whole.len() {
@@ -335,7 +342,9 @@ mod tests {
     #[test]
     fn every_message_of_a_file_is_the_file() {
         for length in [1, 7, 70_000] {
-            let content: Vec<u8> = (0..length).map(|place: u32| u8::try_from(place % 251).unwrap()).collect();
+            let content: Vec<u8> = (0..length)
+                .map(|place: u32| u8::try_from(place % 251).unwrap())
+                .collect();
             let file = record::Payload::File(record::PayloadFile {
                 path: "x".into(),
                 bytes: u64::from(length),
@@ -347,7 +356,10 @@ mod tests {
                 let left = 3 * content.len() - stream.len();
                 stream.extend_from_slice(payload.slice(payload.stream(9, 4), stream.len() as u64, left));
             }
-            assert!(stream.chunks(content.len()).all(|message| message == content), "{length}");
+            assert!(
+                stream.chunks(content.len()).all(|message| message == content),
+                "{length}"
+            );
         }
     }
 

@@ -175,7 +175,13 @@ impl Odd {
                 Self::CrLf => {
                     let text: Vec<u8> = bytes
                         .iter()
-                        .flat_map(|byte| if *byte == b'\n' { vec![b'\r', b'\n'] } else { vec![*byte] })
+                        .flat_map(|byte| {
+                            if *byte == b'\n' {
+                                vec![b'\r', b'\n']
+                            } else {
+                                vec![*byte]
+                            }
+                        })
                         .collect();
                     stream.write_all(&text)?;
                 }

@@ -91,15 +91,20 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
                 .or(args.fail_on_regression.map(|allowed| allowed * SHARE_TO_BE_SURE)),
             slowdown_allowed: args.fail_on_regression,
             additions: Vec::new(),
-            base: PlanBase {
-                start,
-                network: args.network,
-                max_errors_percent: args.max_error_rate,
-                connect_window: clients::connect_window(&args.client)?,
-                connect_rate_per_s: args.client.connect_rate,
-                ..here.base.clone()
-            },
+            base: base(args, start, here)?,
         },
+    })
+}
+
+/// What all plans share.
+fn base(args: &CompareArgs, start: Start, here: &Here) -> Result<PlanBase, Failure> {
+    Ok(PlanBase {
+        start,
+        network: args.network,
+        max_errors_percent: args.max_error_rate,
+        connect_window: clients::connect_window(&args.client)?,
+        connect_rate_per_s: args.client.connect_rate,
+        ..here.base.clone()
     })
 }
 

@@ -19,7 +19,9 @@ pub fn apply(args: &ClientArgs, size: Option<Size>, workload: &mut Workload) -> 
     if let Some(close) = args.close {
         workload.close = close;
     }
-    let Payload::File(file) = &workload.payload else { return Ok(()) };
+    let Payload::File(file) = &workload.payload else {
+        return Ok(());
+    };
     if let Some(size) = size {
         return Err(Failure::usage(format!(
             "--size {size} and --payload {} exclude each other: a message is the content of the file, {} bytes. Leave --size out",

@@ -195,9 +195,18 @@ mod tests {
                 "--rate 10 would never be reached",
             ),
             ("--rate 11M", "more than 10000000"),
-            ("--churn --messages-per-connection 5", "--churn is --messages-per-connection 1"),
-            ("--messages-per-connection 4 -P 8", "--pipeline 8 is deeper than --messages-per-connection 4"),
-            ("--payload no/such", "--payload no/such: is neither binary, lines, nor a file"),
+            (
+                "--churn --messages-per-connection 5",
+                "--churn is --messages-per-connection 1",
+            ),
+            (
+                "--messages-per-connection 4 -P 8",
+                "--pipeline 8 is deeper than --messages-per-connection 4",
+            ),
+            (
+                "--payload no/such",
+                "--payload no/such: is neither binary, lines, nor a file",
+            ),
             ("--connect-window 2M", "--connect-window 2000000 is more than"),
         ] {
             let refused = resolve(line).unwrap_err();
@@ -237,10 +246,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("request.bin"), "GET x\n").unwrap();
         let file = folder.path().join("framed.toml");
-        std::fs::write(&file, "clients = 30\npayload = \"request.bin\"\nclose = \"rst\"\nmessages-per-connection = 7\n").unwrap();
+        std::fs::write(
+            &file,
+            "clients = 30\npayload = \"request.bin\"\nclose = \"rst\"\nmessages-per-connection = 7\n",
+        )
+        .unwrap();
         let workload = resolve(&format!("--workload {}", file.display())).unwrap().workload;
         assert_eq!((workload.size_min_bytes, workload.size_max_bytes), (6, 6));
-        assert_eq!((workload.close, workload.messages_per_connection), (CloseBy::Rst, Some(7)));
+        assert_eq!(
+            (workload.close, workload.messages_per_connection),
+            (CloseBy::Rst, Some(7))
+        );
         let refused = resolve(&format!("--workload {} --size 64", file.display())).unwrap_err();
         assert!(refused.contains("--size 64 and --payload"), "{refused}");
         let plan = resolve("--payload lines --size 100 --connect-window 7 --connect-rate 50").unwrap();

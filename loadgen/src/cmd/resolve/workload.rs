@@ -134,7 +134,9 @@ fn pacing(args: &WorkloadArgs, workload: &Workload) -> Result<Pacing, Failure> {
 fn carries(args: &WorkloadArgs, messages: u64) -> Result<(bool, Option<u64>), Failure> {
     match messages {
         // A file says 0 where a flag could not.
-        0 => Err(Failure::usage("--messages-per-connection 0 would send nothing: give at least 1")),
+        0 => Err(Failure::usage(
+            "--messages-per-connection 0 would send nothing: give at least 1",
+        )),
         1 => Ok((true, None)),
         _ if args.churn => Err(Failure::usage(format!(
             "--churn is --messages-per-connection 1, and {messages} is something else: leave one of both out"
@@ -176,7 +178,10 @@ fn check_sense(workload: &Workload) -> Result<(), Failure> {
             workload.pipeline
         )));
     }
-    if let Some(carried) = workload.messages_per_connection.filter(|&carried| carried < u64::from(workload.pipeline)) {
+    if let Some(carried) = workload
+        .messages_per_connection
+        .filter(|&carried| carried < u64::from(workload.pipeline))
+    {
         return Err(Failure::usage(format!(
             "--pipeline {} is deeper than --messages-per-connection {carried}: no connection would ever have so many under way",
             workload.pipeline

@@ -104,7 +104,11 @@ impl EventLoop<'_> {
 
     /// Clients that are connected and have had an echo; where connections are given up on purpose, clients that have had one.
     pub(super) fn reached(&self) -> u64 {
-        if self.carries == u64::MAX { self.proven } else { self.served }
+        if self.carries == u64::MAX {
+            self.proven
+        } else {
+            self.served
+        }
     }
 
     /// Whether the connection has carried all that it should.

@@ -145,7 +145,11 @@ impl<'a> Exchange<'a> {
     /// Up to `len` bytes that should have come at this offset.
     pub(super) fn expected(&self, offset: usize, len: usize) -> Vec<u8> {
         let endless = self.message.iter().cycle();
-        endless.skip(offset % self.message.len().max(1)).take(len).copied().collect()
+        endless
+            .skip(offset % self.message.len().max(1))
+            .take(len)
+            .copied()
+            .collect()
     }
 
     /// Moves what can be moved, after waiting for it.

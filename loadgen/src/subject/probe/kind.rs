@@ -57,7 +57,9 @@ impl Kind {
                 quoted(came),
                 quoted(sent)
             )),
-            Self::Truncates { received, sent } => corrupted(format!("closed the connection after {received} of {sent} bytes")),
+            Self::Truncates { received, sent } => {
+                corrupted(format!("closed the connection after {received} of {sent} bytes"))
+            }
             Self::ClosesAfterOne => Failure::usage(format!(
                 "{address} closes each connection after one answer: use --churn, which opens a connection for every message"
             )),

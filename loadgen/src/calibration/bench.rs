@@ -170,6 +170,7 @@ impl Bench<'_> {
             repeat_for_ms: 0,
             connect_window: 100,
             connect_rate_per_s: None,
+            looks_for_answers: false,
             counting: false,
             start_at: None,
             network: crate::record::NetworkChoice::Host,

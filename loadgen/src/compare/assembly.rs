@@ -18,7 +18,7 @@ use crate::subject::{Probes, Stopped};
 use crate::units::{count_f64, len_f64, ns_to_s, per_second};
 use crate::validity::gates::{self, Evidence};
 use crate::validity::omission;
-use crate::validity::steady::{self, Worse};
+use crate::validity::steady;
 use echo_contract::catalog;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -366,21 +366,11 @@ fn repetitions(recorded: &Recorded, readings: &Readings) -> Vec<Repetition> {
         .collect()
 }
 
-/// How the speed went over the windows: in a closed loop what the server did is its rate, in an open one the rate is
-/// planned and what the server did is its response time.
+/// How the speed went over the windows.
 fn steady(measurement: &Measurement) -> Option<SteadyState> {
-    let whole = measurement.windows.iter().filter(|window| window.length_s > 0.0);
-    if measurement.plan.workload.open_loop().is_some() {
-        // A window without a median has too few messages to say how fast the server was.
-        let medians: Option<Vec<f64>> = whole.map(|window| window.response_p50_ns.map(count_f64)).collect();
-        return steady::assess(&medians?, WINDOW.as_secs_f64(), Worse::More);
-    }
-    // The last window is shorter where the phase is no multiple of it; `length_s` is when loadgen looked, not when it ended.
-    let end_s = measurement.throughput.duration_s;
-    let rates: Vec<f64> = whole
-        .map(|window| per_second(window.ok, (end_s - window.from_s).min(WINDOW.as_secs_f64())))
-        .collect();
-    steady::assess(&rates, WINDOW.as_secs_f64(), Worse::Less)
+    let window_s = WINDOW.as_secs_f64();
+    let (speeds, worse) = steady::speeds(measurement, window_s)?;
+    steady::assess(&speeds, window_s, worse)
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {

@@ -179,6 +179,11 @@ fn measure(
         // Only now it is known how many workers it has; a pool that is too small would leave clients waiting.
         pool::workers(&plan.target, plan.workload.clients, target.workers)?;
     }
+    let plan = &Plan {
+        // Where a server runs that was there before is not ours to say: a thread that never sleeps could take its CPU.
+        looks_for_answers: plan.looks_for_answers && target.origin == Origin::Started,
+        ..plan.clone()
+    };
     let (address, probes) = (server.address(), server.probes());
     let network_before = network::read();
     let syscalls = syscall_counter(&server, plan);

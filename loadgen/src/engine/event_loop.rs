@@ -30,6 +30,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const EVENTS_PER_TURN: usize = 256;
 /// Most bytes taken from one connection at a time, so that no client starves the others.
 const RECEIVE_BYTES: usize = 256 * 1024;
+/// How long after the last event a thread looks for the answers under way before it sleeps. What wakes it then is the server,
+/// which pays for it; beside a wait this long that is little.
+const LOOK_NS: u64 = 1_000_000;
+/// A turn of the loop that found nothing to do and took longer than this was not spinning: the thread was off its CPU.
+const LONGEST_SPIN_TURN_NS: u64 = 20_000;
 /// How often the deadlines of all clients are looked at.
 const SWEEP_NS: u64 = 50_000_000;
 /// Clients that are looked at in one go: all of ten thousand would keep the next planned message waiting.
@@ -181,6 +186,11 @@ pub(super) struct EventLoop<'a> {
     /// When the run began, for the times of first failures.
     begun_ns: u64,
     next_sweep_ns: u64,
+    /// When the kernel last had an event, to the turn; and whether the turn under way has one.
+    served_ns: u64,
+    serves: bool,
+    /// When the turn under way began, if all it does is wait for a planned time or an answer.
+    spins_since_ns: Option<u64>,
     /// The first client that the next sweep looks at.
     sweep_from: usize,
     pub(super) recorder: Recorder,
@@ -243,6 +253,9 @@ impl<'a> EventLoop<'a> {
             last_end_ns: 0,
             begun_ns,
             next_sweep_ns: 0,
+            served_ns: 0,
+            serves: false,
+            spins_since_ns: None,
             sweep_from: 0,
             recorder,
             unclean_closes: 0,
@@ -282,7 +295,8 @@ impl<'a> EventLoop<'a> {
             Err(errno) => return Err(errno.into()),
         };
         if count > 0 {
-            self.not_spinning();
+            self.spins_since_ns = None;
+            self.serves = true;
         }
         for event in &events[..count] {
             if event.data() == WAKER {
@@ -303,6 +317,7 @@ impl<'a> EventLoop<'a> {
             return None;
         }
         let now = now_ns();
+        self.book_turn(now);
         let mut until = self.next_sweep_ns;
         if let Some(&(due, _)) = self.to_retry.front() {
             until = until.min(due);
@@ -314,10 +329,35 @@ impl<'a> EventLoop<'a> {
             until = until.min(self.to_ns);
         }
         let patience_ns = until.saturating_sub(now);
-        Some(
-            self.plan_patience_ns(now)
-                .map_or(patience_ns, |plan| plan.min(patience_ns)),
-        )
+        let patience_ns = self
+            .plan_patience_ns(now)
+            .map_or(patience_ns, |plan| plan.min(patience_ns));
+        if patience_ns > 0 && self.looks_for_answers(now) {
+            self.spins_since_ns = Some(now);
+            return Some(0);
+        }
+        Some(patience_ns)
+    }
+
+    /// Books the turn that ends `now`, if it was spent looking for something to do in the measured phase.
+    #[inline]
+    fn book_turn(&mut self, now: u64) {
+        if std::mem::take(&mut self.serves) {
+            self.served_ns = now;
+        }
+        if let Some(since_ns) = self.spins_since_ns.take()
+            && now - since_ns <= LONGEST_SPIN_TURN_NS
+            && now >= self.from_ns
+            && now < self.to_ns
+        {
+            self.recorder.spin_ns += now - since_ns;
+        }
+    }
+
+    /// Whether to look again at once, because an answer may come any moment.
+    #[inline]
+    fn looks_for_answers(&self, now: u64) -> bool {
+        self.setup.plan.looks_for_answers && self.in_flight > 0 && now - self.served_ns < LOOK_NS
     }
 
     fn publish_progress(&self) {

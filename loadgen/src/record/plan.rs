@@ -34,6 +34,11 @@ pub struct Plan {
     /// Calls of connect() in a second at most, over all threads; null sets no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_rate_per_s: Option<u64>,
+    /// Whether a thread of loadgen that has nothing to do looks for the answers under way, for a millisecond at most, before it
+    /// sleeps. A server whose answer wakes a sleeper pays for that. False in records before 1.2.0, and where loadgen has no CPUs
+    /// of its own.
+    #[serde(default)]
+    pub looks_for_answers: bool,
     /// Whether the server's system calls are counted. That slows it, so the trial is no timing: it is reported apart.
     #[serde(default)]
     pub counting: bool,
@@ -76,6 +81,12 @@ impl Plan {
 
     pub(crate) const fn max_errors_percent_of_before() -> f64 {
         Self::MAX_ERRORS_PERCENT
+    }
+
+    /// Whether threads are to sleep between planned sends, and so for answers too.
+    #[must_use]
+    pub fn sleeps(workload: &Workload) -> bool {
+        workload.open_loop().is_some_and(|open| open.waiting == Waiting::Sleep)
     }
 
     /// [`Plan::start_at`] as a time.

@@ -223,6 +223,8 @@ fn labels(file: &SuiteFile, results: &Results) -> Vec<String> {
 fn missing(results: &Results) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for row in &results.rows {
+        let together = row.void_together.iter();
+        lines.extend(together.map(|why| format!("{} under {}: {why}", row.target, row.workload)));
         if let Some(reason) = &row.not_measured {
             lines.push(format!("{} under {}: {reason}", row.target, row.workload));
         }

@@ -2,13 +2,14 @@
 //! letters. Stored as `findings.json`, from which reports, `diff` and other programs read. Pure.
 //!
 //! Only figures that stand enter (see `record::gate`), and only those of trials whose CPUs were near each other (see
-//! [`super::nearness`]). Several tries of one round count once, as the first that serves.
+//! [`super::nearness`]), and only what they do not void together (see [`super::together`]). Several tries of one round count once, as the first that serves.
 
 use super::fit::{Cell, Comparison, Fit, ROUNDS_FOR_A_CLAIM};
 use super::letters::letters;
 use super::matrix::{Pair, Suite};
 use super::nearness::{Nearness, distance_ns, timed};
 use super::results::{pair_of, round_of};
+use super::together::Together;
 use crate::measurement::store::Stored;
 use crate::record::{Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
 use crate::units::{count_f64, len_f64};
@@ -202,6 +203,7 @@ fn is_private(trial: &Measurement) -> bool {
 pub(super) struct Trials<'a> {
     by_pair: BTreeMap<Pair, Vec<&'a Measurement>>,
     nearness: Nearness,
+    together: Together,
 }
 
 /// One quantity under one workload, targets and rounds told apart.
@@ -227,15 +229,24 @@ impl<'a> Trials<'a> {
         for trial in timed(stored) {
             by_pair.entry(pair_of(trial)).or_default().push(trial);
         }
+        let nearness = Nearness::of(stored);
         Self {
+            together: Together::of(&by_pair, &nearness),
             by_pair,
-            nearness: Nearness::of(stored),
+            nearness,
         }
     }
 
     fn tally(&self) -> Tally {
         let all = || self.by_pair.values().flatten();
-        let standing = |figure| all().filter(|trial| trial.stands(figure)).count();
+        let standing = |figure| {
+            let together = |pair: &&Pair| !self.together.voids(pair, figure);
+            let pairs = self.by_pair.iter().filter(|(pair, _)| together(pair));
+            pairs
+                .flat_map(|(_, trials)| trials)
+                .filter(|trial| trial.stands(figure))
+                .count()
+        };
         let distances = || all().filter_map(|trial| distance_ns(trial));
         Tally {
             run: all().count(),
@@ -252,9 +263,9 @@ impl<'a> Trials<'a> {
 
     /// The figure of a pair in each round that has one.
     fn cells(&self, pair: &Pair, target: usize, quantity: Judged) -> Vec<Cell> {
-        let mut of_round = BTreeMap::new();
+        let (mut of_round, kind) = (BTreeMap::new(), quantity.kind());
         for trial in self.by_pair.get(pair).into_iter().flatten() {
-            let serves = trial.stands(quantity.kind()) && self.nearness.is_used(trial);
+            let serves = trial.stands(kind) && self.nearness.is_used(trial) && !self.together.voids(pair, kind);
             if let Some(figure) = quantity.read(trial).filter(|_| serves) {
                 of_round.entry(round_of(trial)).or_insert(figure);
             }

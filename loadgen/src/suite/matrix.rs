@@ -106,6 +106,9 @@ pub struct PlanBase {
     pub connect_window: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_rate_per_s: Option<u64>,
+    /// See [`Plan::looks_for_answers`]. In comparisons of before there was a choice: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub looks_for_answers: bool,
     /// In comparisons of before there was a choice: the host's.
     #[serde(default = "host", skip_serializing_if = "is_host")]
     pub network: NetworkChoice,
@@ -321,6 +324,7 @@ impl Suite {
             },
             connect_window: self.base.connect_window,
             connect_rate_per_s: self.base.connect_rate_per_s,
+            looks_for_answers: self.base.looks_for_answers && !Plan::sleeps(&workload),
             counting: self.counting.iter().any(|counting| counting.name == pair.workload),
             start_at: None,
             network: external

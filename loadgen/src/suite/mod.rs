@@ -21,4 +21,5 @@ pub mod search;
 pub mod statistics;
 pub mod studentised;
 pub mod sweep;
+pub mod together;
 pub mod tracked;

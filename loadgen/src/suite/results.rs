@@ -15,6 +15,7 @@ use crate::record::{Figure, Incomplete, Measurement, NetworkKind, Reason};
 use crate::suite::findings::Findings;
 use crate::suite::matrix::{Pair, Suite};
 use crate::suite::nearness::{Nearness, distance_ns};
+use crate::suite::together::Together;
 use crate::validity::gates::was_not_to_be_measured;
 use echo_contract::catalog;
 use std::collections::BTreeMap;
@@ -67,6 +68,7 @@ impl Results {
     pub fn of(suite: &Suite, stored: &[Stored]) -> Self {
         let trials = by_pair(stored);
         let nearness = Nearness::of(stored);
+        let together = Together::of(&trials, &nearness);
         let counted = counted_syscalls(suite, stored);
         let mut rows = Vec::new();
         for workload in &suite.workloads {
@@ -80,7 +82,7 @@ impl Results {
                 let of_pair = trials.get(&pair).map_or(&[][..], Vec::as_slice);
                 // The control visits one workload per round: where it has not been, it is not missing.
                 if !(control && of_pair.is_empty()) {
-                    let mut row = Row::of(&pair, of_pair, &nearness);
+                    let mut row = Row::of(&pair, of_pair, &nearness, &together);
                     row.syscalls_per_message = counted.get(target).cloned().unwrap_or_default();
                     rows.push(row);
                 }

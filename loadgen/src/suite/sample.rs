@@ -34,6 +34,7 @@ pub fn suite() -> Suite {
             repeat_for_ms: 2000,
             connect_window: 512,
             connect_rate_per_s: None,
+            looks_for_answers: true,
             network: crate::record::NetworkChoice::Auto,
         },
     }

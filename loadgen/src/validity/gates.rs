@@ -6,8 +6,8 @@ mod halts;
 mod machine;
 mod open_loop;
 
-pub use machine::{FOREIGN_CPU_PERCENT, run_queue_delay_limit};
-pub use open_loop::{missed_percent, withhold_late_percentiles};
+pub use machine::{FOREIGN_CPU_PERCENT, HICCUPS_PERCENT, run_queue_delay_limit};
+pub use open_loop::{Evenness, missed_percent, withhold_late_percentiles};
 
 use super::invariants;
 use crate::record::{Counts, GateName, Incomplete, Measurement, Origin, Reason, SteadyClass};

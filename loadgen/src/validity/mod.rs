@@ -4,3 +4,4 @@ pub mod gates;
 pub mod invariants;
 pub mod omission;
 pub mod steady;
+pub mod together;

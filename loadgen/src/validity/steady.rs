@@ -4,8 +4,8 @@
 //! Eckley 2012) for steps, Spearman's rank correlation with time for creeping trends, and MSER-5 (White 1997) for where a
 //! warm-up ends. A step or a trend must also be large: a busy machine wanders by several percent. Pure.
 
-use crate::record::{SteadyClass, SteadyState};
-use crate::units::len_f64;
+use crate::record::{Measurement, SteadyClass, SteadyState};
+use crate::units::{count_f64, len_f64, per_second};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Fewest windows that are judged: 10 s. Of fewer seconds even a perfect order says little.
@@ -14,7 +14,7 @@ pub const WINDOWS_MIN: usize = 100;
 pub const LEVEL_SHARE: f64 = 0.10;
 /// A trend is believed below this probability of seeing it by chance. Noise that wanders slowly makes such orders more
 /// often than noise without memory, hence not the usual hundredth.
-const TREND_P: f64 = 0.001;
+pub const TREND_P: f64 = 0.001;
 /// And so are differences below this many standard deviations of what is left over: a second may differ by 20 % from the
 /// next on a busy virtual machine.
 const TREND_DEVIATIONS: f64 = 3.0;
@@ -32,6 +32,25 @@ pub enum Worse {
     Less,
     /// Latency.
     More,
+}
+
+/// How fast the server was in each window, and which way is worse: in a closed loop by its rate; in an open one the rate is
+/// planned, and what the server did is its response time. None where a window has too few messages to tell. `window_s` is a
+/// window's planned length.
+#[must_use]
+pub fn speeds(measurement: &Measurement, window_s: f64) -> Option<(Vec<f64>, Worse)> {
+    let whole = measurement.windows.iter().filter(|window| window.length_s > 0.0);
+    if measurement.plan.workload.open_loop().is_some() {
+        let medians: Option<Vec<f64>> = whole.map(|window| window.response_p50_ns.map(count_f64)).collect();
+        return Some((medians?, Worse::More));
+    }
+    // The last window is shorter where the phase is no multiple of it; `length_s` is when loadgen looked, not when it ended.
+    let end_s = measurement.throughput.duration_s;
+    let rate = |from_s: f64, ok: u64| per_second(ok, (end_s - from_s).min(window_s));
+    Some((
+        whole.map(|window| rate(window.from_s, window.ok)).collect(),
+        Worse::Less,
+    ))
 }
 
 /// Judges a figure of equally long windows; none with fewer than [`WINDOWS_MIN`].
@@ -229,7 +248,7 @@ fn p_value(correlation: f64, n: usize) -> f64 {
     2.0 * (1.0 - distribution.cdf(t))
 }
 
-fn slope_and_correlation(x: &[f64], y: &[f64]) -> (f64, f64) {
+pub(super) fn slope_and_correlation(x: &[f64], y: &[f64]) -> (f64, f64) {
     let (mean_x, mean_y) = (mean(x), mean(y));
     let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
     for (x, y) in x.iter().zip(y) {
@@ -268,7 +287,7 @@ fn mser_5(figures: &[f64]) -> usize {
     5 * cuts.min_by(|&a, &b| error(a).total_cmp(&error(b))).unwrap_or(0)
 }
 
-fn mean(figures: &[f64]) -> f64 {
+pub(super) fn mean(figures: &[f64]) -> f64 {
     figures.iter().sum::<f64>() / len_f64(figures.len().max(1))
 }
 

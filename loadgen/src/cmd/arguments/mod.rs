@@ -243,7 +243,7 @@ pub struct WorkloadArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration)]
     pub ramp: Option<Duration>,
 
-    /// How a thread waits for the next planned time of --rate [default: hybrid]
+    /// How a thread waits for the next planned time of --rate, and for answers [default: hybrid]
     #[arg(long, value_enum, value_name = "HOW")]
     pub pacing: Option<Waiting>,
 

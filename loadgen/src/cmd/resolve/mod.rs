@@ -13,7 +13,7 @@ pub use placement::placement;
 
 use crate::cmd::arguments::{ClientArgs, Pin, RunArgs};
 use crate::failure::Failure;
-use crate::record::{Machine, NetworkChoice, Plan, Start};
+use crate::record::{Machine, NetworkChoice, Plan, Start, Waiting};
 use crate::suite::matrix::PlanBase;
 use crate::workload::pool;
 use limits::{DESCRIPTORS_BESIDE_CLIENTS, check_descriptors, check_ports};
@@ -47,7 +47,9 @@ impl Plan {
         check_descriptors(&workload, machine)?;
         check_ports(&workload, source_addresses.len(), machine)?;
         let threads = threads(args.machine.threads, &placement, machine)?.min(workload.clients);
+        let sleeps = args.workload.pacing == Some(Waiting::Sleep) || Self::sleeps(&workload);
         Ok(Self {
+            looks_for_answers: !sleeps && placement::has_own_cpus(&placement, threads),
             target,
             start: args.start,
             workload,
@@ -82,9 +84,11 @@ impl PlanBase {
     /// A usage failure that names the flag, its value and the fix.
     pub fn resolve(pin: &Pin, asked_threads: Option<u32>, machine: &Machine) -> Result<Self, Failure> {
         let placement = placement(pin, 1, machine)?;
+        let threads = threads(asked_threads.map(u64::from), &placement, machine)?;
         Ok(Self {
             start: Start::Always,
-            threads: threads(asked_threads.map(u64::from), &placement, machine)?,
+            looks_for_answers: placement::has_own_cpus(&placement, threads),
+            threads,
             placement,
             timeout_ms: 5_000,
             connect_timeout_ms: 5_000,

@@ -46,6 +46,11 @@ pub fn placement(pin: &Pin, server_workers: u32, machine: &Machine) -> Result<Pl
     }
 }
 
+/// Whether each thread of loadgen has a CPU that the server does not have, so that looking for answers takes nothing from it.
+pub(super) fn has_own_cpus(placement: &Placement, threads: u32) -> bool {
+    !placement.shared && threads as usize <= placement.loadgen_cpus.len()
+}
+
 pub(super) fn threads(asked: Option<u64>, placement: &Placement, machine: &Machine) -> Result<u32, Failure> {
     let usable = machine.cores.iter().flatten().count();
     let threads = match asked {

@@ -89,7 +89,10 @@ fn pacing(args: &WorkloadArgs, workload: &Workload) -> Result<Pacing, Failure> {
             args.arrivals.map(|_| "--arrivals"),
             args.burst_size.map(|_| "--burst-size"),
             args.ramp.map(|_| "--ramp"),
-            args.pacing.map(|_| "--pacing"),
+            // How to wait for answers is a closed loop's question too.
+            args.pacing
+                .filter(|pacing| *pacing == Waiting::Spin)
+                .map(|_| "--pacing spin"),
         ];
         return match useless.into_iter().flatten().next() {
             Some(flag) => Err(Failure::usage(format!(

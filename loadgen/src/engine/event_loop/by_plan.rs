@@ -16,9 +16,6 @@ use crate::record::Waiting;
 use crate::recorder::Sent;
 use std::collections::VecDeque;
 
-/// A turn of the loop that found nothing to do and took longer than this was not spinning: the thread was off its CPU.
-const LONGEST_SPIN_TURN_NS: u64 = 20_000;
-
 /// What an event loop needs to send by plan.
 pub(super) struct ByPlan<'a> {
     dealer: Dealer<'a>,
@@ -27,8 +24,6 @@ pub(super) struct ByPlan<'a> {
     free: VecDeque<usize>,
     /// When somebody came after nobody had been free.
     free_since_ns: u64,
-    /// When the turn under way began, if all it does is wait for the next planned time.
-    spins_since_ns: Option<u64>,
 }
 
 impl<'a> ByPlan<'a> {
@@ -38,7 +33,6 @@ impl<'a> ByPlan<'a> {
             waiting,
             free: VecDeque::with_capacity(clients),
             free_since_ns: 0,
-            spins_since_ns: None,
         }
     }
 }
@@ -104,7 +98,7 @@ impl EventLoop<'_> {
         let by_plan = self.by_plan.as_mut()?;
         match by_plan.dealer.take(now) {
             Some(due) => {
-                by_plan.spins_since_ns = None;
+                self.spins_since_ns = None;
                 let could_ns = due.planned_ns.max(by_plan.free_since_ns);
                 Some((slot, Due { could_ns, ..due }))
             }
@@ -215,14 +209,7 @@ impl EventLoop<'_> {
     #[inline]
     pub(super) fn plan_patience_ns(&mut self, now: u64) -> Option<u64> {
         let is_running = self.command == Command::RunUntil;
-        let measures = now >= self.from_ns && now < self.to_ns;
         let by_plan = self.by_plan.as_mut()?;
-        if let Some(since_ns) = by_plan.spins_since_ns.take()
-            && now - since_ns <= LONGEST_SPIN_TURN_NS
-            && measures
-        {
-            self.recorder.spin_ns += now - since_ns;
-        }
         let &first = by_plan.free.front()?;
         if !is_running {
             return None;
@@ -234,17 +221,9 @@ impl EventLoop<'_> {
         let left_ns = by_plan.dealer.wake_ns()?.saturating_sub(now);
         let sleep_ns = pacer::sleep_ns(by_plan.waiting, left_ns);
         if sleep_ns == 0 && left_ns > 0 {
-            by_plan.spins_since_ns = Some(now);
+            self.spins_since_ns = Some(now);
         }
         Some(sleep_ns)
-    }
-
-    /// Notes that the turn has found something to do.
-    #[inline]
-    pub(super) fn not_spinning(&mut self) {
-        if let Some(by_plan) = &mut self.by_plan {
-            by_plan.spins_since_ns = None;
-        }
     }
 
     /// Whether nothing of the plan is left to send, or it is too late to.

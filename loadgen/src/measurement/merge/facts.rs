@@ -105,6 +105,7 @@ impl<'a> Facts<'a> {
             source_addresses: addresses.into_iter().collect(),
             connect_window: plans().map(|plan| plan.connect_window).sum(),
             connect_rate_per_s: plans().map(|plan| plan.connect_rate_per_s).sum(),
+            looks_for_answers: self.common("plan.looks_for_answers", |record| record.plan.looks_for_answers),
             counting: plans().any(|plan| plan.counting),
             // The strictest.
             max_errors_percent: plans()

@@ -48,6 +48,7 @@ pub fn findings(results: &Results, workload: &str, rows: &[&Row]) -> Vec<String>
             let why = why.unwrap_or_else(|| format!("not measured: {reason}"));
             lines.push(format!("{}: {why}", row.target));
         }
+        lines.extend(row.void_together.iter().map(|why| format!("{}: {why}", row.target)));
         if let Some(fault) = &row.histogram_fault {
             lines.push(format!("{}: no percentiles: {fault}", row.target));
         }

@@ -7,6 +7,7 @@ use crate::recorder::latency::LatencyHistogram;
 use crate::suite::matrix::Pair;
 use crate::suite::nearness::Nearness;
 use crate::suite::statistics::Spread;
+use crate::suite::together::Together;
 use std::collections::BTreeMap;
 
 /// One target under one workload, all rounds together.
@@ -26,6 +27,8 @@ pub struct Row {
     pub rounds_valid: usize,
     /// Rounds with at least one trial.
     pub rounds_run: usize,
+    /// Why figures are void that each trial alone would keep, one sentence each.
+    pub void_together: Vec<String>,
     /// Why there is no figure at all.
     pub not_measured: Option<String>,
     /// Of each quantity by its name, over the trials; one that no trial has is not there.
@@ -59,7 +62,7 @@ impl Point {
 }
 
 impl Row {
-    pub(super) fn of(pair: &Pair, trials: &[&Measurement], nearness: &Nearness) -> Self {
+    pub(super) fn of(pair: &Pair, trials: &[&Measurement], nearness: &Nearness, together: &Together) -> Self {
         let serves = |trial: &&Measurement| usable(trial) && nearness.is_used(trial);
         let mut valid: Vec<&Measurement> = trials.iter().copied().filter(serves).collect();
         // A target that was far in every round is better shown so than not at all.
@@ -67,12 +70,12 @@ impl Row {
             valid = trials.iter().copied().filter(|trial| usable(trial)).collect();
         }
         let complete = || trials.iter().copied().filter(|trial| trial.complete);
-        let believed = !valid.is_empty();
+        let believed = !valid.is_empty() && !together.voids(pair, Figure::Capacity);
         let used: Vec<&Measurement> = if believed { valid.clone() } else { complete().collect() };
         let standing = |figure: Figure| {
             used.iter()
                 .copied()
-                .filter(move |trial| !believed || trial.stands(figure))
+                .filter(move |trial| !believed || (trial.stands(figure) && !together.voids(pair, figure)))
         };
         let timed: Vec<&Measurement> = standing(Figure::Percentiles).collect();
         let (latency, histogram_fault) = match merged_latency(&timed) {
@@ -96,6 +99,9 @@ impl Row {
             believed,
             rounds_valid: valid.len(),
             rounds_run: rounds_of(trials),
+            void_together: (together.reasons(pair).iter())
+                .map(|reason| reason.text.clone())
+                .collect(),
             not_measured: used.is_empty().then(|| why_none(trials)),
             spreads: quantity::ALL
                 .iter()

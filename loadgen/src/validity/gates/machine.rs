@@ -15,7 +15,7 @@ const PRESSURE_PERCENT: f64 = 10.0;
 const RUN_QUEUE_DELAY_PERCENT_CLOSED: f64 = 10.0;
 const RUN_QUEUE_DELAY_PERCENT_OPEN: f64 = 2.0;
 /// Share of wake-ups that may be more than a millisecond late, in percent: p99.9 within it.
-const HICCUPS_PERCENT: f64 = 0.1;
+pub const HICCUPS_PERCENT: f64 = 0.1;
 /// Longest window of 100 ms: a longer one means that loadgen itself stood still.
 const WINDOW_S: f64 = 0.2;
 /// Share of the measured phase that no window covers, in percent: loadgen stood still when it began.

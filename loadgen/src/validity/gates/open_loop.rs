@@ -1,7 +1,7 @@
 //! The gates of an open loop: did the messages leave when they were planned, and were they served?
 
 use super::{CLIENT_BOUND_PERCENT, Gates, is_open_loop};
-use crate::record::{Arrivals, GateName, Latency, Limiter, Measurement};
+use crate::record::{Arrivals, GateName, Latency, Limiter, Measurement, Reason};
 use crate::text::figure;
 use crate::units::{count_f64, len_f64, ns_to_ms, percent};
 use statrs::distribution::{ChiSquared, ContinuousCDF};
@@ -90,29 +90,65 @@ pub fn missed_percent(measurement: &Measurement) -> Option<f64> {
 /// their mean, and (n-1) times their ratio is chi-square distributed. Too even is a fault of the generator; too uneven is
 /// what waiting for free clients makes of any plan.
 pub(super) fn arrivals(measurement: &Measurement, gates: &mut Gates) {
-    let is_poisson = measurement
-        .plan
-        .workload
-        .open_loop()
-        .is_some_and(|open| open.arrivals == Arrivals::Poisson);
-    let whole = measurement.windows.iter().filter(|window| window.length_s > 0.0);
-    let sent: Vec<f64> = whole.filter_map(|window| window.sent.map(count_f64)).collect();
-    let windows = len_f64(sent.len());
-    let mean = sent.iter().sum::<f64>() / windows.max(1.0);
-    if !is_poisson || sent.len() < ARRIVAL_WINDOWS || mean < ARRIVALS_PER_WINDOW {
-        return;
+    let evenness = Evenness::of(measurement).filter(Evenness::is_enough);
+    gates.reasons.extend(evenness.and_then(|evenness| evenness.reason("")));
+}
+
+/// How evenly the messages of Poisson plans left. Of several trials together the statistics add up, and so do the degrees
+/// of freedom.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Evenness {
+    /// Sum of squared differences from the mean, over the mean: chi-square distributed.
+    statistic: f64,
+    /// Degrees of freedom.
+    freedom: f64,
+    windows: usize,
+}
+
+impl Evenness {
+    /// None where nothing was to leave at random, or too little for the distribution to hold.
+    #[must_use]
+    pub fn of(measurement: &Measurement) -> Option<Self> {
+        let open = measurement.plan.workload.open_loop()?;
+        let whole = measurement.windows.iter().filter(|window| window.length_s > 0.0);
+        let sent: Vec<f64> = whole.filter_map(|window| window.sent.map(count_f64)).collect();
+        let windows = len_f64(sent.len());
+        let mean = sent.iter().sum::<f64>() / windows.max(1.0);
+        (open.arrivals == Arrivals::Poisson && sent.len() > 1 && mean >= ARRIVALS_PER_WINDOW).then(|| Self {
+            statistic: sent.iter().map(|sent| (sent - mean).powi(2)).sum::<f64>() / mean,
+            freedom: windows - 1.0,
+            windows: sent.len(),
+        })
     }
-    let statistic = sent.iter().map(|sent| (sent - mean).powi(2)).sum::<f64>() / mean;
-    let by_chance = ChiSquared::new(windows - 1.0).map_or(1.0, |chi_square| chi_square.cdf(statistic));
-    if by_chance < ARRIVALS_P {
-        let dispersion = statistic / (windows - 1.0);
+
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            statistic: self.statistic + other.statistic,
+            freedom: self.freedom + other.freedom,
+            windows: self.windows + other.windows,
+        }
+    }
+
+    /// Whether there are windows enough to judge by.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        self.windows >= ARRIVAL_WINDOWS
+    }
+
+    /// Why it is no Poisson process, if it is none; the sentence begins with `where_seen`.
+    #[must_use]
+    pub fn reason(&self, where_seen: &str) -> Option<Reason> {
+        let by_chance = ChiSquared::new(self.freedom).map_or(1.0, |chi_square| chi_square.cdf(self.statistic));
+        let dispersion = self.statistic / self.freedom;
         // The gate is a floor; reasons tell what is above a limit, so the evenness is told.
-        gates.limit(GateName::Arrivals, Some(1.0 - dispersion), 0.0, |_| {
-            format!(
-                "messages of a Poisson plan left too evenly: the variance of their number in 0.1 s is {dispersion:.2} times \
-                 the mean, where 1 was planned (probability by chance {by_chance:.0e})"
-            )
-        });
+        (by_chance < ARRIVALS_P).then(|| {
+            let text = format!(
+                "{where_seen}messages of a Poisson plan left too evenly: the variance of their number in 0.1 s is {dispersion:.2} \
+                 times the mean, where 1 was planned (probability by chance {by_chance:.0e})"
+            );
+            Reason::new(GateName::Arrivals, 1.0 - dispersion, 0.0, text)
+        })
     }
 }
 

@@ -270,10 +270,10 @@ mod tests {
     fn a_job_says_its_sum_and_a_timed_workload_its_phases() {
         let of = |name| workload(&crate::suite::preset::find(name).unwrap().workload());
         assert_eq!(of("medium"), "1000 clients x 10 = 10,000 messages, 64 B, closed loop");
-        assert_eq!(of("steady"), "1000 clients, 64 B, closed loop, 0.2 s warm-up + 0.8 s");
+        assert_eq!(of("steady"), "1000 clients, 64 B, closed loop, 0.6 s warm-up + 0.8 s");
         assert_eq!(
             of("churn"),
-            "100 clients, 64 B, a connection per message, closed loop, 0.2 s warm-up + 0.8 s"
+            "100 clients, 64 B, a connection per message, closed loop, 0.6 s warm-up + 0.8 s"
         );
     }
 }

@@ -22,12 +22,16 @@ use crate::workload::opening::Opening;
 use crate::workload::payload::Payload;
 use crate::workload::pool;
 use echo_contract::catalog;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
+
+/// Addresses that a connection for each message starts from: their halves of the ports last for two seconds at 130,000/s.
+const CHURN_ADDRESSES: u8 = 8;
 
 /// What a trial needs beside its plan.
 pub struct Context<'a> {
@@ -182,6 +186,7 @@ fn measure(
     let plan = &Plan {
         // Where a server runs that was there before is not ours to say: a thread that never sleeps could take its CPU.
         looks_for_answers: plan.looks_for_answers && target.origin == Origin::Started,
+        source_addresses: source_addresses(plan, server.address()),
         ..plan.clone()
     };
     let (address, probes) = (server.address(), server.probes());
@@ -230,6 +235,21 @@ fn what_is_sent(plan: &Plan) -> Result<(Payload, Opening), Failure> {
     let payload = Payload::of(&workload.payload, plan.seed, file);
     let opening = Opening::of(workload, plan.seed, &payload);
     Ok((payload, opening))
+}
+
+/// Where connections start from. A workload that opens them all the time is given more than one address of loopback where nobody
+/// said otherwise: of an address's ports the kernel finds a half at once, and then looks through all of them for each
+/// connection until those of a second ago may be used again.
+fn source_addresses(plan: &Plan, server: SocketAddr) -> Vec<Ipv4Addr> {
+    let is_here = matches!(server.ip().to_canonical(), IpAddr::V4(address) if address.is_loopback());
+    let reopens = plan.workload.churn || plan.workload.messages_per_connection.is_some();
+    if reopens && plan.source_addresses.is_empty() && is_here {
+        (1..=CHURN_ADDRESSES)
+            .map(|last| Ipv4Addr::new(127, 0, 0, last))
+            .collect()
+    } else {
+        plan.source_addresses.clone()
+    }
 }
 
 /// The server that the plan is for.

@@ -45,7 +45,7 @@ pub fn between_models(table: &Table) -> Vec<String> {
 
 /// The best against the worst, where all are of one model.
 fn within_one_model(table: &Table) -> Vec<String> {
-    let mut with_level = table.targets.iter().filter(|target| target.level.is_some());
+    let mut with_level = table.targets.iter().filter(|target| is_judged(target));
     let ends = with_level.next().zip(with_level.next_back());
     let pair = ends.and_then(|(best, worst)| table.pair(&best.target, &worst.target));
     pair.map(|pair| against(table, pair)).into_iter().collect()
@@ -115,8 +115,9 @@ fn others_of_model(table: &Table, best: &Target, rival: &Target) -> String {
 /// Who shares the best one's letters, and what would have shown.
 #[must_use]
 pub fn not_told_apart(table: &Table) -> Option<String> {
-    let first = table.targets.first().filter(|target| target.level.is_some())?;
-    let shares = |target: &&Target| target.letters.chars().any(|letter| first.letters.contains(letter));
+    let first = table.targets.iter().find(|target| is_judged(target))?;
+    let shares =
+        |target: &&Target| is_judged(target) && target.letters.chars().any(|letter| first.letters.contains(letter));
     let group: Vec<&str> = table
         .targets
         .iter()
@@ -173,14 +174,21 @@ pub fn control(findings: &Findings) -> String {
 /// The best target of each model, best model first.
 fn leaders(table: &Table) -> Vec<&Target> {
     let mut seen = Vec::new();
-    let with_level = table.targets.iter().filter(|target| target.level.is_some());
-    with_level
+    table
+        .targets
+        .iter()
+        .filter(|target| is_judged(target))
         .filter(|target| {
             let is_new = !seen.contains(&model(target));
             seen.push(model(target));
             is_new
         })
         .collect()
+}
+
+/// Whether it has rounds enough for a sentence.
+fn is_judged(target: &Target) -> bool {
+    target.level.is_some() && target.rounds >= ROUNDS_FOR_A_CLAIM
 }
 
 fn model(target: &Target) -> Option<Model> {

@@ -319,7 +319,17 @@ impl<'a> Trials<'a> {
             let once = suite.all_targets().position(|name| name == target)?;
             compare(once, targets)
         });
-        let open_pairs = || pairs.iter().filter(|pair| !pair.comparison.claimed);
+        let is_known = |name: &str| {
+            let mut known = rows
+                .iter()
+                .zip(cells)
+                .filter(|(_, cells)| cells.len() >= ROUNDS_FOR_A_CLAIM);
+            known.any(|(row, _)| row.label() == name)
+        };
+        let open_pairs = || {
+            let open = pairs.iter().filter(|pair| !pair.comparison.claimed);
+            open.filter(|pair| is_known(&pair.left) && is_known(&pair.right))
+        };
         Table {
             workload: workload.name.clone(),
             open_loop: workload.open_loop().is_some(),

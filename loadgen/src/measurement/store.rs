@@ -152,12 +152,15 @@ impl Store {
         (1..).map(numbered).find(is_free).unwrap_or_default()
     }
 
-    /// Writes a file of the folder that may be made again: a report, or [`SUITE_FILE`].
+    /// Writes a file of the folder that may be made again: a report, or [`SUITE_FILE`]. One that says the same already stays: a
+    /// folder has some thirty, and each that is written waits for the disk.
     ///
     /// # Errors
     /// [`crate::failure::Exit::Unwritable`], naming the path.
     pub fn write_again(&self, name: &str, text: &str) -> Result<(), Failure> {
-        write_atomically(&self.folder.join(name), text)
+        let path = self.folder.join(name);
+        let is_there = fs::read(&path).is_ok_and(|known| known == text.as_bytes());
+        if is_there { Ok(()) } else { write_atomically(&path, text) }
     }
 
     /// Reads a JSON file of the folder.

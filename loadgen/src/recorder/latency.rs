@@ -1,7 +1,7 @@
 //! Distributions of times: recorded per worker, merged exactly, never averaged.
 
 use crate::record::{Hiccup, Latency};
-use crate::units::{count_f64, floor_u64};
+use crate::units::{count_f64, floor_u64, round_u64};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
@@ -104,9 +104,29 @@ impl LatencyHistogram {
     /// The same, given in parts of [`PARTS`].
     #[must_use]
     pub fn quantile(&self, parts: u64) -> Option<u64> {
+        self.carries(parts)
+            .then(|| self.value_at_share(count_f64(parts) / count_f64(PARTS)))
+    }
+
+    /// Whether enough samples lie beyond the quantile for it to be told.
+    fn carries(&self, parts: u64) -> bool {
         let beyond = u128::from(self.bins.len()) * u128::from(PARTS - parts);
-        let carries = beyond >= u128::from(SAMPLES_BEYOND) * u128::from(PARTS);
-        carries.then(|| self.value_at_share(count_f64(parts) / count_f64(PARTS)))
+        beyond >= u128::from(SAMPLES_BEYOND) * u128::from(PARTS)
+    }
+
+    /// The distribution as a curve: quantiles in parts of [`PARTS`] and their values, the median among them, ever closer to the
+    /// whole as far as the sample carries them. One pass over the bins, whatever their number.
+    #[must_use]
+    pub fn curve(&self) -> Vec<(u64, u64)> {
+        let mut levels = curve_levels().filter(|parts| self.carries(*parts)).peekable();
+        let (mut points, mut below) = (Vec::new(), 0);
+        for bin in self.bins.iter_recorded() {
+            below += bin.count_at_value();
+            while let Some(parts) = levels.next_if(|parts| self.rank(*parts) <= below) {
+                points.push((parts, bin.value_iterated_to().min(self.max_ns)));
+            }
+        }
+        points
     }
 
     /// Share of the samples above `ns`, in percent, as exact as its bin; none when there are fewer than `at_least`.
@@ -215,6 +235,14 @@ impl LatencyHistogram {
     }
 }
 
+/// Quantiles of a curve: eight steps for each tenth of what lies beyond, and the median.
+fn curve_levels() -> impl Iterator<Item = u64> {
+    let beyond = (0..48).map(|step| round_u64(count_f64(PARTS) * 10_f64.powf(f64::from(step) / -8.0)));
+    let mut levels: Vec<u64> = beyond.map(|beyond| PARTS - beyond).chain([PARTS / 2]).collect();
+    levels.sort_unstable();
+    levels.into_iter()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +301,19 @@ mod tests {
         // Below 2048 every value has a bin of its own: q = 0.9 of 2,000: 1800 -+ 26.3.
         assert_eq!(recorded(1..=2000).interval(PARTS / 10 * 9), Some((1773, 1828)));
         assert_eq!(recorded(1..=100).interval(PARTS / 10 * 9), None);
+    }
+
+    #[test]
+    fn a_curve_climbs_through_the_quantiles_that_the_sample_carries() {
+        let histogram = recorded(1..=100_000);
+        let curve = histogram.curve();
+        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1));
+        for parts in [PARTS / 2, PARTS / 10 * 9, PARTS / 1000 * 999] {
+            let at = curve.iter().find(|(level, _)| *level == parts).unwrap();
+            assert_eq!(Some(at.1), histogram.quantile(parts));
+        }
+        assert_eq!(curve.last().unwrap().0, PARTS / 1000 * 999, "100 samples lie beyond it");
+        assert!(recorded([]).curve().is_empty());
     }
 
     #[test]

@@ -63,6 +63,21 @@ pub fn filled(name: &str, columns: &[Column], rows: &[&Row]) -> table::Group {
     }
 }
 
+/// One table of a workload: the columns of these places side by side.
+#[must_use]
+pub fn grid(places: &[Place], rows: &[&Row]) -> table::Grid {
+    let columns: Vec<_> = places.iter().flat_map(|place| columns(*place)).collect();
+    let headings = columns.iter().map(|column| one_line(column.heading));
+    let cells = rows.iter().map(|row| {
+        let figures = columns.iter().map(|column| (column.cell)(row));
+        std::iter::once(name(row)).chain(figures).collect()
+    });
+    table::Grid {
+        headings: std::iter::once("target".to_string()).chain(headings).collect(),
+        rows: cells.collect(),
+    }
+}
+
 /// Name of a row; invalid figures are marked where they stand.
 #[must_use]
 pub fn name(row: &Row) -> String {

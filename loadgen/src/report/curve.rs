@@ -1,20 +1,28 @@
-//! Lines over a common axis as SVG, panels one below the other: what a sweep measured. Invalid points are hollow.
+//! Lines and points over a common axis, panels one below the other: what a sweep measured, distributions, times. A line is broken
+//! where a value is missing; points that are not counted are hollow.
 
-use crate::report::svg::{Scale, TOP, dot, escaped, page};
-use crate::text::figure;
+use crate::report::svg::{Fill, Hue, Key, Picture, Scale, across, escaped, mark};
+use crate::report::table::Grid;
 use std::fmt::Write as _;
 
 /// One value of a line.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dot {
     pub x: f64,
-    pub y: f64,
+    /// None where there is no value: the line is broken there.
+    pub y: Option<f64>,
     pub valid: bool,
+    /// Whether it has a mark of its own; a point without one only bends the line.
+    pub marked: bool,
 }
 
 pub struct Line {
     pub name: String,
-    pub colour: &'static str,
+    pub hue: Hue,
+    /// Tells lines of one colour apart.
+    pub dash: usize,
+    /// Whether the dots are joined: they are steps of one thing, and no things of their own.
+    pub joined: bool,
     pub dots: Vec<Dot>,
 }
 
@@ -29,129 +37,220 @@ pub struct Panel {
     pub print: Box<dyn Fn(f64) -> String>,
 }
 
+/// The axis that all panels share.
+pub struct Across {
+    /// With its unit.
+    pub title: String,
+    pub kind: Kind,
+    pub print: Box<dyn Fn(f64) -> String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// From 0 on.
+    Linear,
+    Log,
+    /// Values are decades of what lies beyond a percentile: 1 is 90 %, 2 is 99 %, as HdrHistogram draws them.
+    Percentile,
+}
+
 pub struct Chart {
+    /// Of its file, without the ending.
+    pub name: String,
     pub title: String,
     pub about: String,
-    pub x_title: String,
-    pub x_is_log: bool,
+    pub legend: String,
+    pub summary: String,
+    pub x: Across,
     pub panels: Vec<Panel>,
     /// Vertical marks with their names.
     pub marks: Vec<(f64, String)>,
+    /// Stretches of the axis whose values do not count.
+    pub bands: Vec<(f64, f64)>,
+    /// Whether a logarithmic vertical axis may be chosen.
+    pub may_be_log: bool,
+    /// Whether each line is a target, which filters go by.
+    pub by_target: bool,
+    pub data: Grid,
 }
 
-const LEFT: f64 = 90.0;
-const RIGHT: f64 = 690.0;
+/// Shares of the width at which the plot begins and ends; in front of it stand the values of its scale.
+const BEGIN: f64 = 13.0;
+const END: f64 = 98.0;
 const PANEL: f64 = 220.0;
-const GAP: f64 = 44.0;
+/// Above a panel its title, below it the values of the axis.
+const HEAD: f64 = 26.0;
+const FOOT: f64 = 34.0;
+/// Lines are drawn on a square of this size, which is stretched over the plot.
+const SQUARE: f64 = 1000.0;
 
-const LEGEND: &str = "Each point: all runs there, their histograms merged. Hollow and grey: no run was valid.";
-
-/// The whole picture.
+/// The picture, and the same with logarithmic panels where the chart may have them.
 #[must_use]
-pub fn svg(chart: &Chart) -> String {
-    let height = chart.panels.iter().fold(TOP, |y, _| y + PANEL + GAP) + 36.0;
+pub fn picture(chart: Chart) -> Picture {
+    let height = chart.panels.iter().fold(18.0, |y, _| y + HEAD + PANEL + FOOT);
+    let body = drawn(&chart, false);
+    let log_body = chart.may_be_log.then(|| drawn(&chart, true));
+    Picture {
+        keys: keys(&chart),
+        height,
+        row_height: 0.0,
+        body,
+        log_body,
+        name: chart.name,
+        title: chart.title,
+        about: chart.about,
+        legend: chart.legend,
+        summary: chart.summary,
+        data: chart.data,
+    }
+}
+
+/// Each name once, whatever the number of panels; a line that is alone in its panel is named by that.
+fn keys(chart: &Chart) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
+    let several = chart.panels.iter().filter(|panel| panel.lines.len() > 1);
+    for line in several.flat_map(|panel| &panel.lines) {
+        if !keys.iter().any(|key| key.name == line.name) {
+            keys.push(Key {
+                name: line.name.clone(),
+                hue: line.hue,
+                dash: line.dash,
+            });
+        }
+    }
+    keys
+}
+
+fn drawn(chart: &Chart, as_log: bool) -> String {
     let lines = chart.panels.iter().flat_map(|panel| &panel.lines);
     let all = lines.flat_map(|line| &line.dots).map(|dot| dot.x);
-    let x = Scale::over(all, chart.x_is_log, LEFT, RIGHT);
-    let mut body = String::new();
-    let mut top = TOP + 18.0;
+    let ends = chart.bands.iter().map(|band| band.1);
+    let x = match chart.x.kind {
+        Kind::Percentile => Scale::whole(all.fold(1.0, f64::max).ceil(), BEGIN, END),
+        kind => Scale::over(all.chain(ends), kind == Kind::Log, BEGIN, END),
+    };
+    let mut svg = String::new();
+    let mut top = HEAD;
     for (place, panel) in chart.panels.iter().enumerate() {
-        draw(&mut body, panel, &x, top);
-        marks(&mut body, &chart.marks, &x, top, place == 0);
-        top += PANEL + GAP;
+        bands(&mut svg, chart, &x, top);
+        draw(&mut svg, chart, panel, &x, top, as_log || panel.is_log);
+        marks(&mut svg, &chart.marks, &x, top, place == 0);
+        top += PANEL + FOOT + HEAD;
     }
-    let _ = writeln!(
-        body,
-        r##"<text x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"##,
-        f64::midpoint(LEFT, RIGHT),
-        height - 34.0,
-        escaped(&chart.x_title)
-    );
-    page(height, &chart.title, &chart.title, &chart.about, &body, LEGEND)
-}
-
-fn draw(svg: &mut String, panel: &Panel, x: &Scale, top: f64) {
-    let values = panel.lines.iter().flat_map(|line| &line.dots).map(|dot| dot.y);
-    let values = values.chain(panel.limit.iter().map(|limit| limit.0));
-    let y = Scale::over(values, panel.is_log, top + PANEL, top);
     let _ = writeln!(
         svg,
-        r##"<text x="16" y="{:.1}" font-weight="600">{}</text>"##,
-        top - 8.0,
+        r#"<text class="soft" x="{}" y="{:.1}" text-anchor="end">{}</text>"#,
+        across(END),
+        top - HEAD + 8.0,
+        escaped(&chart.x.title)
+    );
+    svg
+}
+
+fn draw(svg: &mut String, chart: &Chart, panel: &Panel, x: &Scale, top: f64, is_log: bool) {
+    let values = panel.lines.iter().flat_map(|line| &line.dots).filter_map(|dot| dot.y);
+    let values = values.chain(panel.limit.iter().map(|limit| limit.0));
+    let y = Scale::over(values, is_log, top + PANEL, top);
+    let _ = writeln!(
+        svg,
+        r#"<text class="strong" x="0" y="{:.1}">{}</text>"#,
+        top - 10.0,
         escaped(&panel.title)
     );
-    axes(svg, panel, x, &y, top + PANEL);
-    let mut name_at = top + 14.0;
+    axes(svg, chart, panel, x, &y, top + PANEL);
     for line in &panel.lines {
-        curve(svg, line, x, &y);
-        name(svg, line, name_at);
-        name_at += 18.0;
+        let hue = line.hue.class();
+        let target = match chart.by_target {
+            true => format!(r#" data-target="{}" data-model="{hue}""#, escaped(&line.name)),
+            false => String::new(),
+        };
+        let _ = writeln!(svg, r#"<g class="{hue}"{target}>"#);
+        if line.joined {
+            joined(svg, line, x, &y, top);
+        }
+        for dot in line.dots.iter().filter(|dot| dot.marked) {
+            point(svg, chart, panel, line, dot, (x, &y));
+        }
+        svg.push_str("</g>\n");
     }
+}
+
+fn point(svg: &mut String, chart: &Chart, panel: &Panel, line: &Line, dot: &Dot, (x, y): (&Scale, &Scale)) {
+    let Some(value) = dot.y else { return };
+    let tip = format!("{}, {}: {}", line.name, (chart.x.print)(dot.x), (panel.print)(value));
+    let fill = if dot.valid { Fill::Solid } else { Fill::Hollow };
+    mark(svg, (&across(x.place(dot.x)), y.place(value)), line.hue, fill, &tip);
 }
 
 /// Both scales, and the limit across them.
-fn axes(svg: &mut String, panel: &Panel, x: &Scale, y: &Scale, bottom: f64) {
+fn axes(svg: &mut String, chart: &Chart, panel: &Panel, x: &Scale, y: &Scale, bottom: f64) {
+    let (begin, end) = (across(BEGIN), across(END));
     for tick in y.ticks() {
-        let py = y.place(tick);
+        let py = y.place(*tick);
         let _ = writeln!(
             svg,
-            r##"<path d="M{LEFT} {py:.1}H{RIGHT}" stroke="#ddd"/><text x="{:.1}" y="{:.1}" text-anchor="end" fill="#555">{}</text>"##,
-            LEFT - 8.0,
-            py + 4.5,
-            (panel.print)(tick)
+            r#"<line class="grid" x1="{begin}" x2="{end}" y1="{py:.1}" y2="{py:.1}"/><text class="soft" x="{}" y="{:.1}" text-anchor="end">{}</text>"#,
+            across(BEGIN - 1.0),
+            py + 4.0,
+            (panel.print)(*tick)
         );
     }
     for tick in x.ticks() {
-        let px = x.place(tick);
+        let px = across(x.place(*tick));
         let _ = writeln!(
             svg,
-            r##"<path d="M{px:.1} {bottom:.1}v5" stroke="#999"/><text x="{px:.1}" y="{:.1}" text-anchor="middle" fill="#555">{}</text>"##,
+            r#"<line class="edge" x1="{px}" x2="{px}" y1="{bottom:.1}" y2="{:.1}"/><text class="soft" x="{px}" y="{:.1}" text-anchor="{}">{}</text>"#,
+            bottom + 5.0,
             bottom + 18.0,
-            figure(tick)
+            x.anchor(*tick),
+            (chart.x.print)(*tick)
         );
     }
     if let Some((limit, name)) = &panel.limit {
         let py = y.place(*limit);
         let _ = writeln!(
             svg,
-            r##"<path d="M{LEFT} {py:.1}H{RIGHT}" stroke="#b33" stroke-dasharray="6 3"/><text x="{:.1}" y="{:.1}" fill="#b33">{}</text>"##,
-            RIGHT + 8.0,
-            py + 4.5,
+            r#"<line class="limit" x1="{begin}" x2="{end}" y1="{py:.1}" y2="{py:.1}"/><text class="soft halo" x="{end}" y="{:.1}" text-anchor="end">{}</text>"#,
+            py - 5.0,
             escaped(name)
         );
     }
 }
 
-fn curve(svg: &mut String, line: &Line, x: &Scale, y: &Scale) {
-    let at = |dot: &Dot| (x.place(dot.x), y.place(dot.y));
-    let path: Vec<String> = line
-        .dots
-        .iter()
-        .map(at)
-        .map(|(x, y)| format!("{x:.1} {y:.1}"))
-        .collect();
+/// The line through its dots, in pieces where one is missing.
+fn joined(svg: &mut String, line: &Line, x: &Scale, y: &Scale, top: f64) {
+    let mut path = String::new();
+    let mut is_begun = false;
+    for dot in &line.dots {
+        let Some(value) = dot.y else {
+            is_begun = false;
+            continue;
+        };
+        let px = (x.place(dot.x) - BEGIN) / (END - BEGIN) * SQUARE;
+        let py = (y.place(value) - top) / PANEL * SQUARE;
+        let _ = write!(path, "{}{px:.1} {py:.1}", if is_begun { 'L' } else { 'M' });
+        is_begun = true;
+    }
+    let thin = if line.dots.iter().all(|dot| dot.marked) { "" } else { " thin" };
     let _ = writeln!(
         svg,
-        r#"<path d="M{}" stroke="{}" stroke-width="1.5" fill="none"/>"#,
-        path.join("L"),
-        line.colour
+        r#"<svg x="{}" y="{top:.1}" width="{}" height="{PANEL}" viewBox="0 0 {SQUARE} {SQUARE}" preserveAspectRatio="none"><path class="line dash{}{thin}" d="{path}"/></svg>"#,
+        across(BEGIN),
+        across(END - BEGIN),
+        line.dash
     );
-    for each in &line.dots {
-        dot(svg, at(each), 3.5, each.valid.then_some(line.colour));
-    }
 }
 
-/// At the right, where no line can cross it.
-fn name(svg: &mut String, line: &Line, y: f64) {
-    let _ = writeln!(
-        svg,
-        r#"<path d="M{:.1} {:.1}h14" stroke="{}" stroke-width="3"/><text x="{:.1}" y="{y:.1}">{}</text>"#,
-        RIGHT + 12.0,
-        y - 4.5,
-        line.colour,
-        RIGHT + 31.0,
-        escaped(&line.name)
-    );
+fn bands(svg: &mut String, chart: &Chart, x: &Scale, top: f64) {
+    for (from, to) in &chart.bands {
+        let (from, to) = (x.place(*from), x.place(*to));
+        let _ = writeln!(
+            svg,
+            r#"<rect class="band" x="{}" y="{top:.1}" width="{}" height="{PANEL}"/>"#,
+            across(from),
+            across(to - from)
+        );
+    }
 }
 
 /// Vertical marks through one panel, with their names in the first.
@@ -160,16 +259,82 @@ fn marks(svg: &mut String, marks: &[(f64, String)], x: &Scale, top: f64, are_nam
         let px = x.place(*at);
         let _ = writeln!(
             svg,
-            r##"<path d="M{px:.1} {top:.1}v{PANEL}" stroke="#222" stroke-dasharray="2 3"/>"##
+            r#"<line class="reference" x1="{0}" x2="{0}" y1="{top:.1}" y2="{1:.1}"/>"#,
+            across(px),
+            top + PANEL
         );
         if are_named {
+            // On the side that has more room.
+            let (anchor, shift) = if px > 50.0 { ("end", -4) } else { ("start", 4) };
             let _ = writeln!(
                 svg,
-                r##"<text x="{:.1}" y="{:.1}" text-anchor="end" font-size="12">{}</text>"##,
-                px - 4.0,
-                top + 13.0,
+                r#"<text class="soft halo" x="{}" y="{:.1}" dx="{shift}" text-anchor="{anchor}">{}</text>"#,
+                across(px),
+                top + 12.0,
                 escaped(name)
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::figure;
+
+    fn chart(values: &[Option<f64>]) -> Chart {
+        let dot = |(x, y): (f64, &Option<f64>)| Dot {
+            x,
+            y: *y,
+            valid: true,
+            marked: true,
+        };
+        let line = Line {
+            name: "a<b".to_string(),
+            hue: Hue::Event,
+            dash: 0,
+            joined: true,
+            dots: [1.0, 2.0, 3.0, 4.0, 5.0].into_iter().zip(values).map(dot).collect(),
+        };
+        Chart {
+            name: String::new(),
+            title: String::new(),
+            about: String::new(),
+            legend: String::new(),
+            summary: String::new(),
+            x: Across {
+                title: "clients".to_string(),
+                kind: Kind::Linear,
+                print: Box::new(figure),
+            },
+            panels: vec![Panel {
+                title: "p".to_string(),
+                lines: vec![line],
+                limit: None,
+                is_log: false,
+                print: Box::new(figure),
+            }],
+            marks: Vec::new(),
+            bands: vec![(0.0, 1.0)],
+            may_be_log: true,
+            by_target: true,
+            data: Grid::default(),
+        }
+    }
+
+    #[test]
+    fn no_line_goes_through_a_missing_point() {
+        let picture = picture(chart(&[Some(1.0), Some(2.0), None, Some(3.0), Some(4.0)]));
+        let path = picture.body.split(" d=\"").nth(1).unwrap().split('"').next().unwrap();
+        assert_eq!((path.matches('M').count(), path.matches('L').count()), (2, 2), "{path}");
+        assert_eq!(picture.body.matches("<circle").count(), 4);
+    }
+
+    #[test]
+    fn names_cannot_break_out_and_a_logarithmic_twin_is_drawn() {
+        let picture = picture(chart(&[Some(1.0), Some(50.0), Some(2.0), Some(3.0), Some(4.0)]));
+        assert!(!picture.body.contains("a<b") && picture.body.contains("a&lt;b"));
+        assert_ne!(Some(&picture.body), picture.log_body.as_ref());
+        assert!(picture.keys.is_empty(), "one line needs no key");
     }
 }

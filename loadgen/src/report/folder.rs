@@ -1,31 +1,51 @@
 //! The files of a suite's folder that are made from its records.
 
 use crate::measurement::store::{Stored, pretty_json};
-use crate::quantity::{self, Place};
-use crate::report::{chart, csv, markdown};
+use crate::report::chart::{self, Hues};
+use crate::report::svg::Picture;
+use crate::report::{csv, html, markdown};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::Results;
 
-/// Name and text of each file: README.md, findings.json, summary.csv, trials.csv and a chart per workload and charted quantity.
+/// Name and text of each file: README.md, report.html, findings.json, summary.csv, trials.csv and every chart.
 #[must_use]
 pub fn files(file: &SuiteFile, results: &Results, stored: &[Stored]) -> Vec<(String, String)> {
+    let charts = Charts::of(file, results, stored);
     let mut files = vec![
         ("README.md".to_string(), markdown::readme(file, results, stored)),
+        ("report.html".to_string(), html::suite(file, results, stored, &charts)),
         ("findings.json".to_string(), pretty_json(&results.findings)),
         ("summary.csv".to_string(), csv::summary(results)),
         ("trials.csv".to_string(), csv::trials(stored)),
     ];
-    for workload in &file.suite.workloads {
-        let rows: Vec<_> = results.of_workload(&workload.name).collect();
-        if rows.iter().any(|row| !row.points.is_empty()) {
-            let charted = quantity::ALL.iter().filter(|each| each.is_shown_in(Place::Chart));
-            files.extend(charted.map(|each| {
-                (
-                    chart::file_name(each, &workload.name),
-                    chart::bars(each, workload, &rows),
-                )
-            }));
+    files.extend(charts.all().map(|picture| (format!("{}.svg", picture.name), picture.file())));
+    files
+}
+
+/// Every chart of a folder, drawn once.
+pub struct Charts {
+    /// In the order of the suite's workloads.
+    pub of_workloads: Vec<Vec<Picture>>,
+    pub over_workloads: Vec<Picture>,
+    pub of_run: Vec<Picture>,
+}
+
+impl Charts {
+    #[must_use]
+    pub fn of(file: &SuiteFile, results: &Results, stored: &[Stored]) -> Self {
+        let hues = Hues::of(results);
+        let workloads = file.suite.workloads.iter();
+        Self {
+            of_workloads: workloads
+                .map(|workload| chart::of_workload(results, workload, &hues))
+                .collect(),
+            over_workloads: chart::over_workloads(file, results, &hues),
+            of_run: chart::of_run(file, results, stored),
         }
     }
-    files
+
+    fn all(&self) -> impl Iterator<Item = &Picture> {
+        let of_workloads = self.of_workloads.iter().flatten();
+        of_workloads.chain(&self.over_workloads).chain(&self.of_run)
+    }
 }

@@ -1,5 +1,6 @@
 //! What the original Python project reported for its two jobs: quoted, never recomputed, always labelled.
 
+use crate::report::table::Grid;
 use echo_contract::catalog::Model;
 
 /// Stands wherever these figures do.
@@ -65,6 +66,20 @@ pub const SCENARIOS: [Scenario; 2] = [
 #[must_use]
 pub fn scenario(workload: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.workload == workload)
+}
+
+/// The figures of one scenario, as it printed them.
+#[must_use]
+pub fn grid(scenario: &Scenario) -> Grid {
+    let headings = std::iter::once("metric").chain(COLUMNS.map(|(_, word)| word));
+    let rows = scenario.rows.iter().map(|row| {
+        let figures = COLUMNS.map(|(model, _)| row.of(model).to_string());
+        std::iter::once(row.metric.to_string()).chain(figures).collect()
+    });
+    Grid {
+        headings: headings.map(str::to_string).collect(),
+        rows: rows.collect(),
+    }
 }
 
 const fn figures(

@@ -63,7 +63,8 @@ pub fn where_the_rest_is(folder: &Path) -> String {
 }
 
 /// Whether every ratio is known as well as was asked for, one sentence; none where nothing was asked.
-fn how_sure(file: &SuiteFile, findings: &Findings) -> Option<String> {
+#[must_use]
+pub fn how_sure(file: &SuiteFile, findings: &Findings) -> Option<String> {
     let asked = percent(file.suite.precision? * 100.0);
     Some(match Known::of(findings)? {
         known if known.is_within(file.suite.precision?) => {
@@ -85,7 +86,8 @@ fn how_sure(file: &SuiteFile, findings: &Findings) -> Option<String> {
 }
 
 /// Machine, network, distance, rounds, trials and time, one sentence.
-fn place(file: &SuiteFile, results: &Results) -> String {
+#[must_use]
+pub fn place(file: &SuiteFile, results: &Results) -> String {
     let tally = &results.findings.trials;
     let trials = |number: usize| counted(number as u64, "trial", "trials");
     let distance = match (tally.distance_ns, tally.near_limit_ns) {
@@ -220,7 +222,8 @@ fn labels(file: &SuiteFile, results: &Results) -> Vec<String> {
 }
 
 /// What a reader would look for and not find.
-fn missing(results: &Results) -> Vec<String> {
+#[must_use]
+pub fn missing(results: &Results) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for row in &results.rows {
         let together = row.void_together.iter();

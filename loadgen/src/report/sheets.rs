@@ -1,7 +1,7 @@
 //! The tables of the first screen: the closed workloads' capacity with letters, and beside it the paced ones.
 
 use crate::report::claims::level;
-use crate::report::table::{Column, Group, fitted, markdown};
+use crate::report::table::{Column, Grid, Group, fitted};
 use crate::report::terminal::wrapped;
 use crate::suite::findings::{Findings, Judged, Table, has_rounds_enough};
 use crate::suite::matrix::SuiteFile;
@@ -131,30 +131,53 @@ fn column(heading: &str, table: &Table, names: &[&String], tells: bool) -> Colum
     }
 }
 
-/// Title and table of each sheet in Markdown.
+/// A table of the first screen.
+pub struct Told {
+    pub title: String,
+    pub grid: Grid,
+    /// Rows that are no target's: what would have shown.
+    pub below: Vec<Vec<String>>,
+}
+
+/// Each table of the first screen.
 #[must_use]
-pub fn markdown_tables(file: &SuiteFile, findings: &Findings) -> Vec<(String, String)> {
-    let table = |sheet: &Sheet<'_>| {
+pub fn grids(file: &SuiteFile, findings: &Findings) -> Vec<Told> {
+    let told = |sheet: &Sheet<'_>| {
         let mut headings = vec!["target".to_string()];
         headings.extend(sheet.columns.iter().map(|(heading, _)| heading.replace('\n', " ")));
         let rows = file.suite.all_targets().map(|name| {
             let cells = sheet.columns.iter().map(|(_, table)| cell(table, name, false));
             std::iter::once(name.clone()).chain(cells).collect()
         });
-        let below = sheet
-            .columns
-            .iter()
-            .map(|(_, table)| would_show(table))
-            .collect::<Vec<_>>();
+        let below: Vec<[String; 2]> = sheet.columns.iter().map(|(_, table)| would_show(table)).collect();
         let would_show = (0..).zip(WOULD_SHOW).filter_map(|(place, name)| {
             let cells = below.iter().map(|cells: &[String; 2]| cells[place].clone());
             let is_told = below.iter().any(|cells| !cells[place].is_empty());
-            is_told.then(|| std::iter::once(format!("*{name}*")).chain(cells).collect::<Vec<_>>())
+            is_told.then(|| std::iter::once(name.to_string()).chain(cells).collect::<Vec<_>>())
         });
-        markdown(&headings, 1, rows.chain(would_show))
+        Told {
+            title: format!("`{}`: {}.", sheet.name, sheet.legend),
+            grid: Grid {
+                headings,
+                rows: rows.collect(),
+            },
+            below: would_show.collect(),
+        }
     };
-    let of = |sheet: &Sheet<'_>| (format!("`{}`: {}.", sheet.name, sheet.legend), table(sheet));
-    sheets(file, findings).iter().map(of).collect()
+    sheets(file, findings).iter().map(told).collect()
+}
+
+/// Title and table of each in Markdown.
+#[must_use]
+pub fn markdown_tables(file: &SuiteFile, findings: &Findings) -> Vec<(String, String)> {
+    let of = |mut told: Told| {
+        for row in &mut told.below {
+            row[0] = format!("*{}*", row[0]);
+        }
+        told.grid.rows.extend(told.below);
+        (told.title, told.grid.markdown(1))
+    };
+    grids(file, findings).into_iter().map(of).collect()
 }
 
 /// `185,300 ab`; on a terminal, where room is short, `185k ab`.
@@ -177,7 +200,7 @@ fn cell(table: &Table, name: &str, is_short: bool) -> String {
 }
 
 /// `c-g` for `cdefg`: with many targets a letter each would take more room than the figures.
-fn run(letters: &str) -> String {
+pub(super) fn run(letters: &str) -> String {
     let bytes = letters.as_bytes();
     let follows = bytes
         .windows(2)

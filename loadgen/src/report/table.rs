@@ -22,6 +22,29 @@ impl Column {
     }
 }
 
+/// Headings and rows, for whatever draws them.
+#[derive(Clone, Debug, Default)]
+pub struct Grid {
+    pub headings: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Grid {
+    #[must_use]
+    pub fn new(headings: &[&str], rows: Vec<Vec<String>>) -> Self {
+        Self {
+            headings: headings.iter().map(ToString::to_string).collect(),
+            rows,
+        }
+    }
+
+    /// In Markdown, the first `left` columns to the left.
+    #[must_use]
+    pub fn markdown(&self, left: usize) -> String {
+        markdown(&self.headings, left, self.rows.clone())
+    }
+}
+
 /// Columns that belong together; `name` is their one word, and stands above the names of the rows.
 #[derive(Clone, Debug)]
 pub struct Group {

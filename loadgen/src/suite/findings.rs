@@ -79,6 +79,9 @@ pub struct Target {
     pub rounds: usize,
     /// Standard deviation of what remains of its logs.
     pub residual_deviation: Option<f64>,
+    /// 95 % interval of the level on its own; None where it has no deviation. Two targets are compared by their pair.
+    #[serde(default)]
+    pub interval: Option<(f64, f64)>,
 }
 
 /// Two targets and what is known of their ratio.
@@ -262,11 +265,17 @@ impl<'a> Trials<'a> {
     }
 
     /// The figure of a pair in each round that has one.
-    fn cells(&self, pair: &Pair, target: usize, quantity: Judged) -> Vec<Cell> {
-        let (mut of_round, kind) = (BTreeMap::new(), quantity.kind());
+    pub(super) fn cells(
+        &self,
+        pair: &Pair,
+        target: usize,
+        kind: Figure,
+        read: &dyn Fn(&Measurement) -> Option<f64>,
+    ) -> Vec<Cell> {
+        let mut of_round = BTreeMap::new();
         for trial in self.by_pair.get(pair).into_iter().flatten() {
             let serves = trial.stands(kind) && self.nearness.is_used(trial) && !self.together.voids(pair, kind);
-            if let Some(figure) = quantity.read(trial).filter(|_| serves) {
+            if let Some(figure) = read(trial).filter(|_| serves) {
                 of_round.entry(round_of(trial)).or_insert(figure);
             }
         }
@@ -278,7 +287,7 @@ impl<'a> Trials<'a> {
         let rows = rows(suite, workload);
         let cells: Vec<Vec<Cell>> = (0..)
             .zip(&rows)
-            .map(|(place, row)| self.cells(row, place, quantity))
+            .map(|(place, row)| self.cells(row, place, quantity.kind(), &|trial| quantity.read(trial)))
             .collect();
         let fit = Fit::of(rows.len(), &cells.concat());
         Fitted { rows, cells, fit }
@@ -314,6 +323,7 @@ impl<'a> Trials<'a> {
             letters,
             rounds: cells[place].len(),
             residual_deviation: fit.level(place).map(|level| level.residual_deviation),
+            interval: fit.interval(place),
         };
         let control = suite.control.iter().find_map(|target| {
             let once = suite.all_targets().position(|name| name == target)?;

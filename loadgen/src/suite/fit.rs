@@ -163,6 +163,16 @@ impl Fit {
         self.levels[target]
     }
 
+    /// 95 % interval of a target's level on its own: of its noise within rounds, since what a round had in common is no
+    /// target's. Whether two targets differ is told by [`Self::compare`] and not by two of these.
+    #[must_use]
+    pub fn interval(&self, target: usize) -> Option<(f64, f64)> {
+        let level = self.contrast(&[(target, 1.0)])?;
+        let (error, freedom) = level.error();
+        let half = student(freedom)?.inverse_cdf(0.975) * error;
+        Some(((level.log - half).exp(), (level.log + half).exp()))
+    }
+
     /// What remains of each log, once target and round are taken away.
     #[must_use]
     pub fn residuals(&self) -> &[(usize, u32, f64)] {
@@ -427,6 +437,18 @@ mod tests {
         assert!(fit.compare(0, 1, 3).is_some());
         assert!(fit.compare(0, 2, 3).is_none() && fit.compare(2, 1, 3).is_none());
         assert_eq!(fit.rounds_to_show(2, 0, 3, 1.05), None);
+    }
+
+    #[test]
+    fn the_interval_of_a_level_is_that_of_its_noise_within_rounds() {
+        // Means 2 and 1; every cell is there, so a level is the mean of its own cells and its error s/√3.
+        let fit = Fit::of(2, &cells(&[&[1.1, 1.8, 3.1], &[-0.1, 1.2, 1.9]]));
+        let level = fit.level(0).unwrap();
+        let (low, high) = fit.interval(0).unwrap();
+        let error = level.residual_deviation / 3_f64.sqrt();
+        let half = student(level.freedom).unwrap().inverse_cdf(0.975) * error;
+        assert!(close(low.ln(), 2.0 - half) && close(high.ln(), 2.0 + half), "{low} {high}");
+        assert_eq!(Fit::of(1, &[]).interval(0), None);
     }
 
     #[test]

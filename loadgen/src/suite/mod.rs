@@ -2,6 +2,7 @@
 //! figures show. Pure: reads no clock and no file, starts nothing, prints nothing.
 
 pub mod alike;
+pub mod compared;
 pub mod contrast;
 pub mod diff;
 pub mod findings;

@@ -29,7 +29,7 @@ pub(crate) fn expect(path: &Path, text: &str) {
     );
 }
 
-fn golden(name: &str) -> PathBuf {
+pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/comparison/golden")
         .join(name)

@@ -5,6 +5,7 @@ mod command;
 mod golden;
 mod merge;
 mod old_records;
+mod pages;
 mod publish;
 mod schema;
 mod store;

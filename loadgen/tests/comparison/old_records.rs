@@ -15,8 +15,8 @@ fn record(schema: &str, name: &str) -> Measurement {
     read_record(&stored(schema).join(format!("records/{name}.json"))).unwrap()
 }
 
-/// What `loadgen report` prints of a copy of the folder, and the overview that it writes.
-fn report(schema: &str) -> (String, String) {
+/// What `loadgen report` prints of a copy of the folder, and the overview and the page that it writes.
+fn report(schema: &str) -> (String, String, String) {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("records")).unwrap();
     let from = stored(schema);
@@ -31,8 +31,12 @@ fn report(schema: &str) -> (String, String) {
     };
     let mut out = Vec::new();
     report::run(&args, &mut out).unwrap();
-    let overview = fs::read_to_string(folder.path().join("README.md")).unwrap();
-    (String::from_utf8(out).unwrap(), overview)
+    let written = |name| fs::read_to_string(folder.path().join(name)).unwrap();
+    (
+        String::from_utf8(out).unwrap(),
+        written("README.md"),
+        written("report.html"),
+    )
 }
 
 fn merge(schema: &str, name: &str) -> Output {
@@ -73,9 +77,16 @@ fn folders_of_older_records_are_reported_also_where_most_rounds_are_missing() {
     for (schema, names) in [("1.0", ["fork", "thread"]), ("1.1", ["event-epoll", "thread"])] {
         let records = Store::open(&stored(schema)).unwrap();
         assert_eq!(records.records().len(), 4, "{schema}");
-        let (printed, overview) = report(schema);
+        let (printed, overview, page) = report(schema);
         for name in names {
             assert!(printed.contains(name) && overview.contains(name), "{schema}: {printed}");
+            assert!(page.contains(&format!("data-target=\"{name}\"")), "{schema}: {page}");
+        }
+        for missing in [
+            "The distance of the CPUs was not measured in this folder.",
+            "no difference is claimed before 5 rounds",
+        ] {
+            assert!(page.contains(missing), "{schema} does not say `{missing}`: {page}");
         }
     }
 }

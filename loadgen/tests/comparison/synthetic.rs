@@ -324,7 +324,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             send_lag: Latency::default(),
             connect: connect.summary(),
         },
-        windows: vec![],
+        windows: windows(plan, rate, &response.summary(), per_message, fault),
         repetitions: (0..repetitions)
             .map(|_| Repetition {
                 duration_s: duration,
@@ -338,7 +338,12 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
         halted_replies: None,
         server_cost: cost,
         network: None,
-        cpu_distance: None,
+        // The CPUs are moved once, a little.
+        cpu_distance: Some(CpuDistance {
+            before_ns: Some(if place.round < 4 { 52.0 } else { 58.0 } * noise),
+            after_ns: Some(if place.round < 4 { 52.5 } else { 57.5 } * noise),
+            ..CpuDistance::default()
+        }),
         hiccup: None,
         steady: None,
         littles_law: None,
@@ -377,6 +382,34 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
         },
         generators: vec![],
     }
+}
+
+/// Windows of 100 ms; a job has none. In a trial with wrong echoes one window has the errors, and one heard of nothing.
+fn windows(plan: &Plan, rate: f64, response: &Latency, cpu_us: f64, fault: Fault) -> Vec<Window> {
+    let Some(duration) = plan.workload.duration().filter(|_| !plan.workload.is_job()) else {
+        return vec![];
+    };
+    let number = (duration.as_millis() / 100) as u32;
+    let window = |place: u32| {
+        let is_wrong = fault == Fault::Corrupted;
+        let swing = 1.0 + 0.04 * f64::from(place % 3) - 0.04;
+        let ok = match (is_wrong, place) {
+            (true, 3) => 0,
+            _ => (rate / 10.0 * swing) as u64,
+        };
+        Window {
+            from_s: f64::from(place) / 10.0,
+            length_s: 0.1,
+            sent: Some(ok),
+            ok,
+            errors: if is_wrong && place == 5 { 2 } else { 0 },
+            response_p50_ns: response.p50.filter(|_| ok > 0),
+            response_p99_ns: response.p99.filter(|_| ok > 0),
+            response_max_ns: response.max.filter(|_| ok > 0),
+            server_cpu_ns: Some((count_f64(ok) * cpu_us * 1000.0) as u64),
+        }
+    };
+    (0..number).map(window).collect()
 }
 
 /// Sizes as measured on small machines, rounded; what matters is that tables look like real ones.

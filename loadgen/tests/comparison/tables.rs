@@ -136,7 +136,7 @@ fn the_overview_breaks_no_cell_however_many_workloads_it_has() {
     }
 }
 
-fn swept() -> (SweepFile, Vec<Stored>) {
+pub(crate) fn swept() -> (SweepFile, Vec<Stored>) {
     let file = SweepFile {
         schema_version: "1.0.0".into(),
         label: "2cpu-linux-6.18".into(),

@@ -9,7 +9,9 @@ use crate::quantity::{self, Place, Quantity, Reading};
 use crate::recorder::latency::LatencyHistogram;
 use crate::report::columns::nothing;
 use crate::report::csv::{self, cell, maybe};
-use crate::report::curve::svg;
+use crate::report::curve::picture;
+use crate::report::html;
+use crate::report::svg::Picture;
 use crate::report::table::{self, Column, Group};
 use crate::suite::statistics::Spread;
 use crate::suite::sweep::{Along, Run, Slo, SweepFile, broken_why, quantile_name, runs};
@@ -20,11 +22,13 @@ use std::fmt::Write as _;
 #[must_use]
 pub fn files(file: &SweepFile, stored: &[Stored]) -> Vec<(String, String)> {
     let rows = rows(stored);
+    let curve = picture(chart::chart(file, &rows, stored));
     vec![
         ("README.md".to_string(), readme(file, stored)),
         ("curve.csv".to_string(), curve_csv(file, &rows)),
         ("trials.csv".to_string(), csv::trials(stored)),
-        ("curve.svg".to_string(), svg(&chart::chart(file, &rows, stored))),
+        ("curve.svg".to_string(), curve.file()),
+        ("report.html".to_string(), page(file, stored, &rows, &curve)),
     ]
 }
 
@@ -190,28 +194,50 @@ fn readme(file: &SweepFile, stored: &[Stored]) -> String {
         let _ = writeln!(text, "- **{name}**: {sentence}");
     }
     text.push_str("\n![curve](curve.svg)\n\n");
-    let columns = columns(file, &rows);
-    let mut headings = vec![varied(file)];
-    headings.extend(columns.iter().map(|column| column.heading.as_str()));
+    let (headings, lines) = table_of(file, &rows);
+    text.push_str(&table::markdown(&headings, 0, lines));
+    let _ = writeln!(text, "\n{HOW_TO_READ}\n");
+    if let Some(sentence) = again(file, &rows) {
+        let _ = writeln!(text, "{sentence}");
+    }
+    text
+}
+
+const HOW_TO_READ: &str = "One trial is one fresh server and one rate or number of clients. Percentiles come from the merged histograms of the \
+    valid runs (of all where none is valid), n/a where fewer than 100 samples lie beyond; messages/s is their median. \
+    A run keeps the limit when its percentile is below it, no message failed, and 99 % of the plan came back.";
+
+/// What to type for a point, or for all of it.
+fn again(file: &SweepFile, rows: &[Row<'_>]) -> Option<String> {
+    Some(format!(
+        "One point again: `loadgen {}`. All of it: `{}`. Reports again from the records: `loadgen report DIR`.",
+        file.sweep.flags_at(rows.last()?.at).join(" "),
+        file.command.join(" ")
+    ))
+}
+
+/// Headings and rows of the curve.
+fn table_of(file: &SweepFile, rows: &[Row<'_>]) -> (Vec<String>, Vec<Vec<String>>) {
+    let columns = columns(file, rows);
+    let headings = std::iter::once(varied(file)).chain(columns.iter().map(|column| column.heading.as_str()));
     let lines = rows.iter().enumerate().map(|(place, row)| {
         let cells = columns.iter().map(|column| column.cells[place].clone());
         std::iter::once(count(row.at)).chain(cells).collect()
     });
-    text.push_str(&table::markdown(&headings, 0, lines));
-    text.push_str(
-        "\nOne trial is one fresh server and one rate or number of clients. Percentiles come from the merged histograms of the \
-         valid runs (of all where none is valid), n/a where fewer than 100 samples lie beyond; messages/s is their median. \
-         A run keeps the limit when its percentile is below it, no message failed, and 99 % of the plan came back.\n\n",
-    );
-    if let Some(row) = rows.last() {
-        let _ = writeln!(
-            text,
-            "One point again: `loadgen {}`. All of it: `{}`. Reports again from the records: `loadgen report DIR`.",
-            file.sweep.flags_at(row.at).join(" "),
-            file.command.join(" ")
-        );
-    }
-    text
+    (headings.map(str::to_string).collect(), lines.collect())
+}
+
+/// The page of the folder.
+fn page(file: &SweepFile, stored: &[Stored], rows: &[Row<'_>], curve: &Picture) -> String {
+    let sentence = |(name, sentence): (&str, String)| format!("{name}: {sentence}");
+    html::sweep(&html::SweepPage {
+        title: title(file),
+        about: format!("{}, {}. {}.", file.label, file.started_at, about(stored)),
+        found: findings(file, stored).into_iter().map(sentence).collect(),
+        curve,
+        how_to_read: std::iter::once(HOW_TO_READ.to_string()).chain(again(file, rows)).collect(),
+        stored,
+    })
 }
 
 fn curve_csv(file: &SweepFile, rows: &[Row<'_>]) -> String {

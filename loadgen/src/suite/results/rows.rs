@@ -2,7 +2,7 @@
 
 use super::{round_of, usable, why_not};
 use crate::quantity::{self, Clock, Quantity, Reading};
-use crate::record::{Figure, Latency, LatencySet, Measurement};
+use crate::record::{Figure, LatencySet, Measurement};
 use crate::recorder::latency::LatencyHistogram;
 use crate::suite::matrix::Pair;
 use crate::suite::nearness::Nearness;
@@ -35,6 +35,8 @@ pub struct Row {
     spreads: BTreeMap<&'static str, Spread>,
     /// From the merged histograms.
     pub latency: LatencySet,
+    /// The response as a curve, from the same: see [`LatencyHistogram::curve`].
+    pub response_curve: Vec<(u64, u64)>,
     /// Of the target's counting trials, which are the same for every workload: clients, and calls per message.
     pub syscalls_per_message: Vec<(u32, Option<f64>)>,
     /// Failed messages of the trials that the figures come from; a trial that failures made void is listed with its reason.
@@ -78,9 +80,9 @@ impl Row {
                 .filter(move |trial| !believed || (trial.stands(figure) && !together.voids(pair, figure)))
         };
         let timed: Vec<&Measurement> = standing(Figure::Percentiles).collect();
-        let (latency, histogram_fault) = match merged_latency(&timed) {
-            Ok(latency) => (latency, None),
-            Err(fault) => (LatencySet::default(), Some(fault)),
+        let (latency, response_curve, histogram_fault) = match merged_latency(&timed) {
+            Ok((latency, curve)) => (latency, curve, None),
+            Err(fault) => (LatencySet::default(), Vec::new(), Some(fault)),
         };
         let first = trials
             .iter()
@@ -97,7 +99,7 @@ impl Row {
             io_interface: fact(|trial| &trial.target.io_interface),
             workers: first.and_then(|trial| trial.target.workers),
             believed,
-            rounds_valid: valid.len(),
+            rounds_valid: rounds_of(&valid),
             rounds_run: rounds_of(trials),
             void_together: (together.reasons(pair).iter())
                 .map(|reason| reason.text.clone())
@@ -111,6 +113,7 @@ impl Row {
                 })
                 .collect(),
             latency,
+            response_curve,
             syscalls_per_message: Vec::new(),
             errors: used.iter().map(|trial| trial.counts.errors()).sum(),
             messages: used.iter().map(|trial| trial.counts.ok).sum(),
@@ -145,18 +148,21 @@ fn point(trial: &Measurement, nearness: &Nearness) -> Point {
     }
 }
 
-/// The distributions of these trials, bin for bin.
-fn merged_latency(trials: &[&Measurement]) -> Result<LatencySet, String> {
-    let merged = |clock: Clock| -> Result<Latency, String> {
+/// The distributions of these trials, bin for bin, and the response's curve.
+fn merged_latency(trials: &[&Measurement]) -> Result<(LatencySet, Vec<(u64, u64)>), String> {
+    let merged = |clock: Clock| {
         let texts = trials.iter().filter_map(|trial| clock.histogram(&trial.histograms));
-        LatencyHistogram::merged(texts.map(String::as_str)).map(|histogram| histogram.summary())
+        LatencyHistogram::merged(texts.map(String::as_str))
     };
-    Ok(LatencySet {
-        response: merged(Clock::Response)?,
-        service: merged(Clock::Service)?,
-        send_lag: merged(Clock::SendLag)?,
-        connect: merged(Clock::Connect)?,
-    })
+    let summary = |clock| merged(clock).map(|histogram| histogram.summary());
+    let response = merged(Clock::Response)?;
+    let latency = LatencySet {
+        response: response.summary(),
+        service: summary(Clock::Service)?,
+        send_lag: summary(Clock::SendLag)?,
+        connect: summary(Clock::Connect)?,
+    };
+    Ok((latency, response.curve()))
 }
 
 fn rounds_of(trials: &[&Measurement]) -> usize {

@@ -131,14 +131,14 @@ fn compare(args: &CompareArgs, command: &[String]) -> Result<(), Failure> {
         .pin
         .parse()
         .map_err(|error| Failure::usage(format!("--pin: {error}")))?;
-    let here = here(&pin, args.threads, command, no_private_network.clone())?;
+    let here = here(&pin, (args.threads, args.most_workers()), command, no_private_network.clone())?;
     let mut trials = real_trials(command, args.no_build, no_private_network);
     cmd::compare::run(args, &mut trials, &here, &mut std::io::stdout())
 }
 
 fn reproduce(args: &ReproduceArgs, command: &[String]) -> Result<(), Failure> {
     let no_private_network = no_private_network(true);
-    let here = here(&Pin::Auto, None, command, no_private_network.clone())?;
+    let here = here(&Pin::Auto, (None, 1), command, no_private_network.clone())?;
     let mut trials = real_trials(command, args.no_build, no_private_network);
     cmd::reproduce::run(args, &mut trials, &here, &mut std::io::stdout())
 }
@@ -146,13 +146,13 @@ fn reproduce(args: &ReproduceArgs, command: &[String]) -> Result<(), Failure> {
 /// What is known of this machine before a comparison.
 fn here(
     pin: &Pin,
-    threads: Option<u32>,
+    (threads, server_workers): (Option<u32>, u32),
     command: &[String],
     no_private_network: Option<String>,
 ) -> Result<Here, Failure> {
     Ok(Here {
         label: environment::label(),
-        base: PlanBase::resolve(pin, threads, &machine()?)?,
+        base: PlanBase::resolve(pin, threads, server_workers, &machine()?)?,
         command: command.to_vec(),
         environment: environment::capture(),
         cpus: environment::usable_cpus(),

@@ -175,6 +175,8 @@ impl Bench<'_> {
             start_at: None,
             network: crate::record::NetworkChoice::Host,
             external: None,
+            workers: None,
+            work_ns: None,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 mod add;
 mod asked;
+mod dimension;
 pub(super) mod same_place;
+mod workloads;
 
 use super::arguments::{ClientArgs, ServerArgs, seed, share_in_percent};
 use super::leftovers;
@@ -13,17 +15,19 @@ use crate::measurement::store::{Store, remove_half_written_below, remove_half_wr
 use crate::record::{Environment, Incomplete, Measurement, NetworkChoice};
 use crate::report::{screen, two};
 use crate::sampler::network::Tracking;
-use crate::suite::matrix::{Pair, PlanBase, Suite, SuiteFile};
+use crate::suite::matrix::{PlanBase, Suite, SuiteFile};
 use crate::suite::order;
 use crate::suite::regression;
 use crate::suite::results::{Results, check_one_mode, void_cells};
 use crate::text::{counted, minutes, percent, workload as workload_line};
 use crate::validity::invariants;
 use asked::{MOST_ROUNDS, fitting, resumed, suite_file};
+pub use dimension::ServerFlagArgs;
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use workloads::LoadArgs;
 
 /// What a record takes at most on disk, to be sure of room before measuring.
 const BYTES_OF_A_RECORD: u64 = 256 * 1024;
@@ -42,9 +46,16 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub client: ClientArgs,
 
-    /// Workloads, separated by commas, or `default`
-    #[arg(long, default_value = "default", value_name = "NAMES")]
-    pub workloads: String,
+    /// Workloads, separated by commas, or `default` [default: those of --workload where there are some; `steady` with several
+    /// --workers or --work; else `default`]
+    #[arg(long, value_name = "NAMES")]
+    pub workloads: Option<String>,
+
+    #[command(flatten)]
+    pub load: LoadArgs,
+
+    #[command(flatten)]
+    pub started_with: ServerFlagArgs,
 
     /// Rounds at most [default: 10, with --budget or --precision as many as fit]; with --resume, instead of those of the first
     /// sitting; with --add, for the added target [default: as many as the others have]
@@ -77,12 +88,12 @@ pub struct CompareArgs {
     pub results: PathBuf,
 
     /// Go on with an interrupted comparison; what it has is not repeated
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "server", "servers", "workloads", "payload", "close", "connect_window", "connect_rate", "seed", "max_error_rate", "label", "results", "pin", "threads", "no_control"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "server", "servers", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "max_error_rate", "label", "results", "pin", "threads", "no_control"])]
     pub resume: Option<PathBuf>,
 
     /// Measure a further target under the plan of a comparison that is there, two of its targets beside it in rounds of
     /// their own; what is found joins its folder
-    #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "targets", "workloads", "payload", "close", "connect_window", "connect_rate", "seed", "label", "results", "pin", "threads", "no_control"])]
+    #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "targets", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "label", "results", "pin", "threads", "no_control"])]
     pub add: Option<Vec<String>>,
 
     /// Print the tables only, no progress
@@ -164,6 +175,9 @@ pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut d
         _ => (fitting(suite_file(args, here, now)?, here), None),
     };
     check_one_mode(&file.suite, store.as_ref().map_or(&[], Store::records))?;
+    if !args.quiet {
+        dimension::tell(&file);
+    }
     if args.dry_run {
         print(out, &dry_run(&file));
         return Ok(());
@@ -270,16 +284,23 @@ pub(super) fn without_path(command: &[String]) -> Vec<String> {
     words
 }
 
-pub(super) fn dry_run(file: &SuiteFile) -> String {
+/// The round that is to come first, the time it should take, and how many such rounds will run.
+fn to_come(file: &SuiteFile) -> (u32, Duration, u32) {
     let suite = &file.suite;
-    let time = |pairs: &[Pair]| pairs.iter().map(|pair| suite.expected_duration(pair)).sum::<Duration>();
     // An added target's rounds are what is left to do.
     let first = suite.additions.last().map_or(1, |addition| addition.first_round);
-    let order = order::of_round(suite, first);
-    let each = time(&order);
+    let pairs = suite.pairs_of_round(first);
+    let each: Duration = pairs.iter().map(|pair| suite.expected_duration(pair)).sum();
     let left = suite.budget().saturating_sub(Duration::from_millis(file.spent_ms));
     let fitting = u32::try_from(left.as_millis() / each.as_millis().max(1)).unwrap_or(u32::MAX);
     let rounds = fitting.clamp(1, (suite.rounds_max + 1).saturating_sub(first).max(1));
+    (first, each, rounds)
+}
+
+pub(super) fn dry_run(file: &SuiteFile) -> String {
+    let suite = &file.suite;
+    let (first, each, rounds) = to_come(file);
+    let order = order::of_round(suite, first);
     let mut text = format!(
         "suite {}, seed {}, at most {} within {}\n",
         suite.name,

@@ -82,11 +82,7 @@ fn check_regression(found: &Diff, allowed: f64) -> Result<(), Failure> {
              in one comparison"
         )));
     }
-    let slower: Vec<String> = found
-        .capacity_changes()
-        .filter(|(_, _, change)| change.is_slower_than(allowed))
-        .map(|(table, row, _)| format!("{} under {}", row.target, table.workload))
-        .collect();
+    let slower = found.slower_than(allowed);
     if slower.is_empty() {
         return Ok(());
     }

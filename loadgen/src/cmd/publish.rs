@@ -63,6 +63,13 @@ pub fn run(args: &PublishArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
 /// Refuses what nobody should read as a result, naming why.
 fn check_publishable(file: &SuiteFile, results: &Results, store: &Store) -> Result<(), Failure> {
+    if let Some(dimension) = &file.suite.dimension {
+        return Err(Failure::usage(format!(
+            "{} cannot be published: it compares its targets at several values of {}, and the tracked tables have one row for              each target. Its own README.md has its tables",
+            store.folder().display(),
+            dimension.flag()
+        )));
+    }
     if results.has_whole_valid_round(&file.suite, store.records()) {
         return Ok(());
     }

@@ -298,6 +298,7 @@ impl Runner<'_> {
             attempt: self.tries(pair, round) + 1,
             control: pair.control,
             plan_hash: Some(suite.plan_hash()),
+            at: pair.at,
         };
         let plan = suite.plan(pair, round);
         let now = self.now(pair, &place, rest);

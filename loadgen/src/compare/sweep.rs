@@ -99,6 +99,7 @@ fn place(sweep: &Sweep, point: Point, kept: usize) -> SuitePlace {
         attempt: point.attempt,
         control: false,
         plan_hash: None,
+        at: None,
     }
 }
 

@@ -168,7 +168,9 @@ fn measure(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Measurement, Failure> {
     limits::raise_descriptors(plan.descriptors())?;
-    let workers = pool::workers(&plan.target, plan.workload.clients, context.workers)?;
+    let asked = plan.workers.or(context.workers);
+    let workers = pool::workers(&plan.target, plan.workload.clients, asked)?;
+    let work = work(plan);
     let started_at = jiff::Timestamp::now().to_string();
     let environment = Environment {
         network: Some(place),
@@ -177,7 +179,7 @@ fn measure(
     let (payload, opening) = what_is_sent(plan)?;
     let cpus = || distance::measure(&plan.placement.server_cpus, &plan.placement.loadgen_cpus);
     let cpus_before = cpus();
-    let server = subject::obtain(&request(plan, context, workers, &opening))?;
+    let server = subject::obtain(&request(plan, context, workers, &opening, &work))?;
     let target = server.description();
     if target.origin == Origin::Attached {
         // Only now it is known how many workers it has; a pool that is too small would leave clients waiting.
@@ -253,7 +255,13 @@ fn source_addresses(plan: &Plan, server: SocketAddr) -> Vec<Ipv4Addr> {
 }
 
 /// The server that the plan is for.
-fn request<'a>(plan: &'a Plan, context: &Context<'_>, workers: Option<u32>, opening: &'a Opening) -> Request<'a> {
+fn request<'a>(
+    plan: &'a Plan,
+    context: &Context<'_>,
+    workers: Option<u32>,
+    opening: &'a Opening,
+    arguments: &'a [String],
+) -> Request<'a> {
     Request {
         target: &plan.target,
         external: plan.external.as_ref(),
@@ -263,10 +271,18 @@ fn request<'a>(plan: &'a Plan, context: &Context<'_>, workers: Option<u32>, open
         connect_timeout: Duration::from_millis(plan.connect_timeout_ms),
         opening: Some(opening),
         source_addresses: &plan.source_addresses,
-        arguments: &[],
+        arguments,
         allow_public: context.allow_public,
         no_build: context.no_build,
         counts_syscalls: plan.counting,
+    }
+}
+
+/// The flags of a server that works for each read.
+fn work(plan: &Plan) -> Vec<String> {
+    match plan.work_ns {
+        None | Some(0) => Vec::new(),
+        Some(work_ns) => vec!["--work".to_owned(), format!("{work_ns}ns")],
     }
 }
 

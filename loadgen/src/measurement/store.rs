@@ -255,12 +255,13 @@ fn record_name(measurement: &Measurement) -> String {
     let Some(place) = &measurement.identity.suite else {
         return format!("{target}-{workload}");
     };
+    let at = place.at.map_or_else(String::new, |at| format!("-{}", file_name(&at.to_string())));
     let again = if place.control { "-again" } else { "" };
     let retry = match place.attempt {
         0 | 1 => String::new(),
         attempt => format!("-retry-{}", attempt - 1),
     };
-    format!("round-{:02}-{target}{again}-{workload}{retry}", place.round)
+    format!("round-{:02}-{target}{at}{again}-{workload}{retry}", place.round)
 }
 
 /// The text as a part of a file's name that every file system takes: colons and slashes of addresses, blanks and letters

@@ -146,8 +146,18 @@ impl External {
     /// Whether the server can learn its port at all.
     #[must_use]
     pub fn is_told_its_port(&self) -> bool {
+        self.mentions("{port}")
+    }
+
+    /// Whether the server learns how many workers it is to have.
+    #[must_use]
+    pub fn takes_workers(&self) -> bool {
+        self.mentions("{workers}")
+    }
+
+    fn mentions(&self, placeholder: &str) -> bool {
         let mut texts = self.command.iter().chain(self.environment.values());
-        texts.any(|text| text.contains("{port}"))
+        texts.any(|text| text.contains(placeholder))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Field names are stable: scripts rely on them. Times end in their unit. A figure that could not be had is null,
 //! and the reason stands beside it (`memory_method`, `cpu_method`, `notes`); it is never a guess. This file holds data only.
 
-use super::{Figure, Gate, Incomplete, Plan};
+use super::{At, Figure, Gate, Incomplete, Plan};
 use echo_contract::ready::Ready;
 use echo_contract::stats::Stats;
 use schemars::JsonSchema;
@@ -237,6 +237,9 @@ pub struct SuitePlace {
     /// before 1.1.0.
     #[serde(default)]
     pub plan_hash: Option<String>,
+    /// The value of the comparison's dimension; left out where it has none, and for a target that has no such values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<At>,
 }
 
 /// The machine and its settings, as far as they can move the figures. A setting that cannot be read is null.

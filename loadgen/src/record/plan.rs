@@ -3,6 +3,7 @@
 use super::External;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
@@ -52,6 +53,32 @@ pub struct Plan {
     /// The server of that name, where it is not one of the catalog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
+    /// `--workers` of a server that loadgen starts; null leaves it to the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// `--work` of a server that loadgen starts: CPU time that it burns for each read before the echo, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_ns: Option<u64>,
+}
+
+/// A value of a comparison's dimension, which a trial's server was started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum At {
+    Workers(u32),
+    WorkNs(u64),
+}
+
+impl fmt::Display for At {
+    /// `2 workers`, `work 10us`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workers(1) => f.write_str("1 worker"),
+            Self::Workers(workers) => write!(f, "{workers} workers"),
+            Self::WorkNs(0) => f.write_str("work 0"),
+            Self::WorkNs(ns) => write!(f, "work {}", humantime::format_duration(Duration::from_nanos(*ns))),
+        }
+    }
 }
 
 /// See [`Plan::network`].

@@ -45,7 +45,7 @@ pub fn between_models(table: &Table) -> Vec<String> {
 
 /// The best against the worst, where all are of one model.
 fn within_one_model(table: &Table) -> Vec<String> {
-    let mut with_level = table.targets.iter().filter(|target| is_judged(target));
+    let mut with_level = table.targets.iter().filter(|target| is_claimable(target));
     let ends = with_level.next().zip(with_level.next_back());
     let pair = ends.and_then(|(best, worst)| table.pair(&best.target, &worst.target));
     pair.map(|pair| against(table, pair)).into_iter().collect()
@@ -81,7 +81,8 @@ fn against(table: &Table, pair: &Pairing) -> String {
 
 /// `; the other event targets 1.6x to 2.1x`, against the same rival.
 fn others_of_model(table: &Table, best: &Target, rival: &Target) -> String {
-    let of_model = |target: &&Target| target.target != best.target && model(target) == model(best);
+    let of_model =
+        |target: &&Target| target.target != best.target && model(target) == model(best) && !target.oversubscribed;
     let ratios: Vec<f64> = table
         .targets
         .iter()
@@ -115,9 +116,9 @@ fn others_of_model(table: &Table, best: &Target, rival: &Target) -> String {
 /// Who shares the best one's letters, and what would have shown.
 #[must_use]
 pub fn not_told_apart(table: &Table) -> Option<String> {
-    let first = table.targets.iter().find(|target| is_judged(target))?;
+    let first = table.targets.iter().find(|target| is_claimable(target))?;
     let shares =
-        |target: &&Target| is_judged(target) && target.letters.chars().any(|letter| first.letters.contains(letter));
+        |target: &&Target| is_claimable(target) && target.letters.chars().any(|letter| first.letters.contains(letter));
     let group: Vec<&str> = table
         .targets
         .iter()
@@ -177,7 +178,7 @@ fn leaders(table: &Table) -> Vec<&Target> {
     table
         .targets
         .iter()
-        .filter(|target| is_judged(target))
+        .filter(|target| is_claimable(target))
         .filter(|target| {
             let is_new = !seen.contains(&model(target));
             seen.push(model(target));
@@ -186,13 +187,15 @@ fn leaders(table: &Table) -> Vec<&Target> {
         .collect()
 }
 
-/// Whether it has rounds enough for a sentence.
-fn is_judged(target: &Target) -> bool {
-    target.level.is_some() && target.rounds >= ROUNDS_FOR_A_CLAIM
+/// Whether a sentence may be said about it.
+fn is_claimable(target: &Target) -> bool {
+    target.level.is_some() && target.rounds >= ROUNDS_FOR_A_CLAIM && !target.oversubscribed
 }
 
 fn model(target: &Target) -> Option<Model> {
-    catalog::find(&target.target).map(|row| row.model)
+    // Behind the name stands the value of a dimension.
+    let name = target.target.split(" (").next().unwrap_or_default();
+    catalog::find(name).map(|row| row.model)
 }
 
 /// A level as it is printed.

@@ -36,6 +36,7 @@ pub fn summary(results: &Results) -> String {
             maybe("runtime_version", row.runtime_version.as_ref()),
             maybe("io_interface", row.io_interface.as_ref()),
             maybe("workers", row.workers),
+            maybe("work_ns", row.work_ns),
             cell("aa_control", row.control),
             cell("rounds_valid", row.rounds_valid),
             cell("rounds_run", row.rounds_run),
@@ -75,6 +76,8 @@ fn identity(trial: &Measurement) -> Vec<Cell> {
     vec![
         cell("target", label_of(&pair_of(trial), &[trial])),
         cell("workload", &trial.workload),
+        maybe("workers", trial.target.workers),
+        maybe("work_ns", trial.plan.work_ns),
         maybe("round", place.map(|place| place.round)),
         maybe("position", place.map(|place| place.position)),
         maybe("attempt", place.map(|place| place.attempt)),

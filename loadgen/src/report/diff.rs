@@ -144,11 +144,7 @@ fn drawn(table: &Table, width: u16) -> String {
 /// What `--fail-on-regression` found.
 fn verdict(found: &Diff, allowed: f64) -> String {
     let allowed_percent = percent(allowed * 100.0);
-    let slower: Vec<String> = found
-        .capacity_changes()
-        .filter(|(_, _, change)| change.is_slower_than(allowed))
-        .map(|(table, row, _)| format!("{} under {}", row.target, table.workload))
-        .collect();
+    let slower = found.slower_than(allowed);
     let caught = found
         .capacity_changes()
         .map(|(_, _, change)| 1.0 - 1.0 / change.would_have_shown);

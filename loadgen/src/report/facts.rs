@@ -2,7 +2,7 @@
 //! whatever draws them. Sentences may have words in backquotes.
 
 use crate::measurement::store::Stored;
-use crate::record::Measurement;
+use crate::record::{At, Measurement};
 use crate::report::columns::nothing;
 use crate::report::table::Grid;
 use crate::report::{claims, terminal};
@@ -76,12 +76,24 @@ pub fn plan_and_machine(file: &SuiteFile, stored: &[Stored]) -> Grid {
         ("loadgen CPUs", cpus(&suite.base.placement.loadgen_cpus)),
         ("message timeout", Some(milliseconds(suite.base.timeout_ms))),
     ];
+    facts.extend(flags(suite));
     if let Some(first) = stored.first() {
         facts.extend(environment(&first.measurement));
     }
     let facts = facts.into_iter();
     let rows = facts.map(|(name, value)| vec![name.to_string(), value.unwrap_or_else(nothing)]);
     Grid::new(&["fact", "value"], rows.collect())
+}
+
+/// What the servers were started with, where that was asked for.
+fn flags(suite: &Suite) -> Vec<(&'static str, Option<String>)> {
+    let varied = suite.dimension.as_ref().map(|dimension| {
+        let values: Vec<String> = dimension.values().iter().map(ToString::to_string).collect();
+        ("compared at", Some(values.join(", ")))
+    });
+    let workers = suite.base.workers.map(|workers| ("workers of a server", Some(workers.to_string())));
+    let work = (suite.base.work_ns).map(|work_ns| ("servers", Some(At::WorkNs(work_ns).to_string())));
+    varied.into_iter().chain(workers).chain(work).collect()
 }
 
 fn environment(trial: &Measurement) -> Vec<(&'static str, Option<String>)> {

@@ -3,7 +3,7 @@
 use crate::measurement::store::Stored;
 use crate::quantity::Place;
 use crate::report::table::Grid;
-use crate::report::{chart, columns, facts, original, screen, sheets, terminal};
+use crate::report::{chart, columns, dimension, facts, original, screen, sheets, terminal};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
 use crate::text::workload as workload_line;
@@ -63,10 +63,14 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
 /// What was found, as on the first screen: sentences, capacity with its letters, and the paced workload.
 fn found(file: &SuiteFile, results: &Results) -> String {
     let mut text = "## What was found\n\n".to_string();
-    for sentence in screen::headlines(&results.findings) {
+    for sentence in screen::found(file, &results.findings) {
         let _ = writeln!(text, "- {sentence}");
     }
-    for (title, table) in sheets::markdown_tables(file, &results.findings) {
+    let tables = match file.suite.dimension {
+        None => sheets::markdown_tables(file, &results.findings),
+        Some(_) => dimension::markdown_tables(file, &results.findings),
+    };
+    for (title, table) in tables {
         let _ = writeln!(text, "\n{title}\n\n{table}");
     }
     text

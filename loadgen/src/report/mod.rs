@@ -6,6 +6,7 @@ pub mod columns;
 pub mod csv;
 pub mod curve;
 pub mod diff;
+pub mod dimension;
 pub mod facts;
 pub mod folder;
 pub mod hdr;

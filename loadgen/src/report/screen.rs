@@ -3,12 +3,13 @@
 use crate::quantity::{CPU_PER_MESSAGE, MESSAGES_PER_S, Quantity};
 use crate::report::claims::{between_models, control, not_told_apart};
 use crate::report::columns::{self, nothing};
+use crate::report::dimension;
 use crate::report::sheets;
 use crate::report::table::{Column, Group, fitted};
 use crate::report::terminal::wrapped;
 use crate::suite::findings::{Findings, Judged, Table, has_rounds_enough};
 use crate::suite::fit::ROUNDS_FOR_A_CLAIM;
-use crate::suite::matrix::SuiteFile;
+use crate::suite::matrix::{SuiteFile, label};
 use crate::suite::precision::Known;
 use crate::suite::results::Results;
 use crate::text::{count, counted, minutes, percent};
@@ -31,13 +32,17 @@ pub fn screen(file: &SuiteFile, results: &Results, width: u16) -> String {
     }
     let lines = |text: &str| text.lines().count();
     // Room for a finding of two lines and for the blank lines around what was found.
-    let tables = sheets::drawn(
-        file,
-        &labels(file, results),
-        &results.findings,
-        width,
-        LINES - lines(&head) - 4,
-    );
+    let room_for_tables = LINES - lines(&head) - 4;
+    let tables = match file.suite.dimension {
+        None => sheets::drawn(
+            file,
+            &labels(file, results),
+            &results.findings,
+            width,
+            room_for_tables,
+        ),
+        Some(_) => dimension::drawn(file, &results.findings, width, room_for_tables),
+    };
     let mut room = LINES.saturating_sub(lines(&head) + lines(&tables) + 2);
     let mut fitting = |sentences: Vec<String>| -> String {
         let wrapped = sentences.iter().map(|sentence| wrapped(sentence, 0, 2, width));
@@ -49,7 +54,7 @@ pub fn screen(file: &SuiteFile, results: &Results, width: u16) -> String {
             })
             .collect()
     };
-    let found = headlines(&results.findings);
+    let found = found(file, &results.findings);
     let found = fitting(found.iter().map(|sentence| format!("- {sentence}")).collect());
     let missing = fitting(missing(results));
     format!("{head}\n{found}\n{tables}\n{missing}")
@@ -136,6 +141,17 @@ fn added(file: &SuiteFile) -> String {
         .collect()
 }
 
+/// What was found, the most important first: of a comparison at several values what they do to the targets, else the headlines.
+#[must_use]
+pub fn found(file: &SuiteFile, findings: &Findings) -> Vec<String> {
+    if file.suite.dimension.is_none() {
+        return headlines(findings);
+    }
+    let mut found = dimension::sentences(file, findings);
+    found.push(control(findings));
+    found
+}
+
 /// Three to five sentences, the most important first.
 #[must_use]
 pub fn headlines(findings: &Findings) -> Vec<String> {
@@ -194,7 +210,7 @@ pub fn headlines(findings: &Findings) -> Vec<String> {
 /// The capacity of every target under one workload, from whatever is there: the first table while a comparison runs.
 #[must_use]
 pub fn overview(file: &SuiteFile, results: &Results, workload: &str, width: u16) -> String {
-    let names: Vec<String> = file.suite.all_targets().cloned().collect();
+    let names: Vec<String> = file.suite.rows().map(|(target, at)| label(target, at)).collect();
     let rows: Vec<_> = results.of_workload(workload).filter(|row| !row.control).collect();
     let of = |quantity: &Quantity| Column {
         heading: quantity.heading.to_string(),

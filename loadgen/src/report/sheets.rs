@@ -180,8 +180,8 @@ pub fn markdown_tables(file: &SuiteFile, findings: &Findings) -> Vec<(String, St
     grids(file, findings).into_iter().map(of).collect()
 }
 
-/// `185,300 ab`; on a terminal, where room is short, `185k ab`.
-fn cell(table: &Table, name: &str, is_short: bool) -> String {
+/// `185,300 ab`; on a terminal, where room is short, `185k ab`. What nothing is claimed about says so.
+pub(super) fn cell(table: &Table, name: &str, is_short: bool) -> String {
     let target = table.targets.iter().find(|target| target.target == name);
     let Some((known, target)) = target.and_then(|target| Some((target.level?, target))) else {
         return "n/a".to_string();
@@ -190,6 +190,9 @@ fn cell(table: &Table, name: &str, is_short: bool) -> String {
         Judged::Capacity if is_short => format!("{}k", figure(known / 1000.0)),
         quantity => level(quantity, known),
     };
+    if target.oversubscribed {
+        return format!("{shown} oversubscribed");
+    }
     if !has_rounds_enough(table) {
         return shown;
     }

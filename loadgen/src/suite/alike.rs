@@ -3,7 +3,7 @@
 use super::matrix::Suite;
 use super::results::network_of;
 use crate::measurement::store::Stored;
-use crate::record::{Environment, Measurement, NetworkKind, Placement};
+use crate::record::{At, Environment, Measurement, NetworkKind, Placement};
 use crate::text::workload as workload_line;
 use std::collections::BTreeMap;
 
@@ -82,6 +82,9 @@ pub fn check(one: &Side<'_>, other: &Side<'_>) -> Result<(), String> {
             &ones.threads.to_string(),
             &others.threads.to_string(),
         ));
+    }
+    if (ones.workers, ones.work_ns) != (others.workers, others.work_ns) {
+        return Err(refused("what servers were started with", &flags(one.suite), &flags(other.suite)));
     }
     for workload in &one.suite.workloads {
         let same = other.suite.workloads.iter().find(|known| known.name == workload.name);
@@ -168,6 +171,17 @@ pub fn machine_differences(there: &Environment, here: &Environment) -> Vec<(&'st
         .into_iter()
         .filter_map(|(name, there, here)| Some((name, there?, here?)));
     known.filter(|(_, there, here)| there != here).collect()
+}
+
+/// `--workers 2 --work 10us`, as far as it was asked for.
+fn flags(suite: &Suite) -> String {
+    let workers = suite.base.workers.map(|workers| format!("--workers {workers}"));
+    let work = suite.base.work_ns.map(|work_ns| format!("--{}", At::WorkNs(work_ns)));
+    let flags: Vec<String> = workers.into_iter().chain(work).collect();
+    match flags.is_empty() {
+        true => "their own settings".to_string(),
+        false => flags.join(" "),
+    }
 }
 
 fn has_workload(suite: &Suite, name: &str) -> bool {

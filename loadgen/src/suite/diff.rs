@@ -77,6 +77,8 @@ pub enum Verdict {
     Worse,
     NotShown,
     TooFewRounds,
+    /// More workers than CPUs, in a comparison of numbers of workers.
+    Oversubscribed,
     /// No other target has the same binary in both.
     NoReference,
     /// One of the two has no figure that stands.
@@ -92,6 +94,7 @@ impl Verdict {
             Self::Worse => "worse",
             Self::NotShown => "not shown to differ",
             Self::TooFewRounds => "too few rounds",
+            Self::Oversubscribed => "oversubscribed",
             Self::NoReference => "no reference",
             Self::NoFigure => "no figure",
         }
@@ -140,6 +143,15 @@ impl Diff {
             only_now,
             tables: judged(drafts),
         }
+    }
+
+    /// Each row of what servers cost that is slower by more than `allowed` (0.03 for 3 %) beyond doubt: `fork under steady`.
+    #[must_use]
+    pub fn slower_than(&self, allowed: f64) -> Vec<String> {
+        self.capacity_changes()
+            .filter(|(_, _, change)| change.is_slower_than(allowed))
+            .map(|(table, row, _)| format!("{} under {}", row.target, table.workload))
+            .collect()
     }
 
     /// Each row of what servers cost that can be judged, with its change as messages per CPU second of the server.
@@ -203,15 +215,16 @@ struct Draft {
 
 fn draft(workload: &str, quantity: Judged, fitted: &[Fitted; 2], references: &[String]) -> Draft {
     let [before, now] = fitted;
-    let place = |fitted: &Fitted, name: &str| fitted.rows.iter().position(|row| is(row, name));
+    let place = |fitted: &Fitted, like: &Pair| fitted.rows.iter().position(|row| row == like);
     let known: Vec<Known> = before
         .rows
         .iter()
         .filter(|row| !row.control)
         .filter_map(|row| {
             Some(Known {
-                name: row.target.clone(),
-                places: [place(before, &row.target)?, place(now, &row.target)?],
+                name: row.label(),
+                places: [place(before, row)?, place(now, row)?],
+                is_oversubscribed: before.oversubscribed[place(before, row)?] || now.oversubscribed[place(now, row)?],
                 is_reference: references.contains(&row.target),
             })
         })
@@ -239,6 +252,7 @@ fn draft(workload: &str, quantity: Judged, fitted: &[Fitted; 2], references: &[S
             raw_ratio: levels[0].zip(levels[1]).map(|(before, now)| now / before),
             change: None,
             verdict: match levels {
+                [Some(_), Some(_)] if one.is_oversubscribed => Verdict::Oversubscribed,
                 [Some(_), Some(_)] if others.is_empty() => Verdict::NoReference,
                 [Some(_), Some(_)] => Verdict::TooFewRounds,
                 _ => Verdict::NoFigure,
@@ -257,16 +271,13 @@ fn draft(workload: &str, quantity: Judged, fitted: &[Fitted; 2], references: &[S
     }
 }
 
-fn is(row: &Pair, name: &str) -> bool {
-    !row.control && row.target == name
-}
-
 /// A target that both comparisons have.
 struct Known {
     name: String,
     /// Its row in the fit of before and of now.
     places: [usize; 2],
     is_reference: bool,
+    is_oversubscribed: bool,
 }
 
 impl Known {
@@ -422,6 +433,7 @@ mod tests {
             attempt: 1,
             control: false,
             plan_hash: None,
+            at: None,
         });
         Stored {
             file: String::new(),
@@ -550,6 +562,7 @@ mod tests {
         // 5 % of 200 are 10 with a standard deviation of 3; four of them are allowed.
         for scatter in [0.0, 0.03] {
             let alarms = false_alarms(scatter);
+            println!("{alarms} of 200 at a scatter of {scatter}");
             assert!(alarms <= 22, "{alarms} of 200 at a scatter of {scatter}");
         }
     }

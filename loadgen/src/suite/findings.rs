@@ -4,6 +4,7 @@
 //! Only figures that stand enter (see `record::gate`), and only those of trials whose CPUs were near each other (see
 //! [`super::nearness`]), and only what they do not void together (see [`super::together`]). Several tries of one round count once, as the first that serves.
 
+use super::dimension::is_oversubscribed;
 use super::fit::{Cell, Comparison, Fit, ROUNDS_FOR_A_CLAIM};
 use super::letters::letters;
 use super::matrix::{Pair, Suite};
@@ -11,10 +12,11 @@ use super::nearness::{Nearness, distance_ns, timed};
 use super::results::{pair_of, round_of};
 use super::together::Together;
 use crate::measurement::store::Stored;
-use crate::record::{Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
+use crate::record::{At, Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
 use crate::units::{count_f64, len_f64};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Not;
 
 /// The ratio of which every table says how many rounds would show it.
 const WORTH_SHOWING: f64 = 1.05;
@@ -82,6 +84,12 @@ pub struct Target {
     /// 95 % interval of the level on its own; None where it has no deviation. Two targets are compared by their pair.
     #[serde(default)]
     pub interval: Option<(f64, f64)>,
+    /// The value of the comparison's dimension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<At>,
+    /// Whether it had more workers than CPUs where numbers of workers are compared: nothing is claimed about it then.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub oversubscribed: bool,
 }
 
 /// Two targets and what is known of their ratio.
@@ -195,6 +203,14 @@ impl Table {
             |pair: &&Pairing| (pair.left == one && pair.right == other) || (pair.left == other && pair.right == one);
         self.pairs.iter().find(is_both)
     }
+
+    /// The figure of one over that of the other, whichever is left in the table.
+    #[must_use]
+    pub fn ratio(&self, one: &str, other: &str) -> Option<Comparison> {
+        let pair = self.pair(one, other)?;
+        let is_upright = pair.left == one;
+        Some(if is_upright { pair.comparison } else { pair.comparison.turned() })
+    }
 }
 
 fn is_private(trial: &Measurement) -> bool {
@@ -215,6 +231,8 @@ pub(super) struct Fitted {
     pub(super) rows: Vec<Pair>,
     /// Of each row.
     pub(super) cells: Vec<Vec<Cell>>,
+    /// Whether a row had more workers than CPUs; it has no part in the fit, so that nothing is claimed about it.
+    pub(super) oversubscribed: Vec<bool>,
     pub(super) fit: Fit,
 }
 
@@ -283,20 +301,35 @@ impl<'a> Trials<'a> {
         of_round.into_iter().map(cell).collect()
     }
 
+    fn is_oversubscribed(&self, pair: &Pair) -> bool {
+        let mut trials = self.by_pair.get(pair).into_iter().flatten();
+        trials.any(|trial| is_oversubscribed(pair, trial))
+    }
+
     pub(super) fn fitted(&self, suite: &Suite, workload: &Workload, quantity: Judged) -> Fitted {
         let rows = rows(suite, workload);
         let cells: Vec<Vec<Cell>> = (0..)
             .zip(&rows)
             .map(|(place, row)| self.cells(row, place, quantity.kind(), &|trial| quantity.read(trial)))
             .collect();
-        let fit = Fit::of(rows.len(), &cells.concat());
-        Fitted { rows, cells, fit }
+        let oversubscribed: Vec<bool> = rows.iter().map(|row| self.is_oversubscribed(row)).collect();
+        let claimable = oversubscribed.iter().zip(&cells).filter(|(over, _)| !**over);
+        let claimable: Vec<Cell> = claimable.flat_map(|(_, cells)| cells.iter().copied()).collect();
+        let fit = Fit::of(rows.len(), &claimable);
+        Fitted {
+            rows,
+            cells,
+            oversubscribed,
+            fit,
+        }
     }
 
     fn table(&self, suite: &Suite, workload: &Workload, quantity: Judged) -> Table {
         let fitted = self.fitted(suite, workload, quantity);
-        let Fitted { rows, cells, fit } = &fitted;
-        let (targets, family) = (suite.all_targets().count(), suite.family());
+        let Fitted { rows, cells, fit, .. } = &fitted;
+        let targets = suite.rows().count();
+        let oversubscribed = fitted.oversubscribed[..targets].iter().filter(|over| **over).count();
+        let family = suite.family().saturating_sub(oversubscribed);
         let compare = |left: usize, right: usize| {
             Some(Pairing {
                 left: rows[left].label(),
@@ -324,10 +357,12 @@ impl<'a> Trials<'a> {
             rounds: cells[place].len(),
             residual_deviation: fit.level(place).map(|level| level.residual_deviation),
             interval: fit.interval(place),
+            at: rows[place].at,
+            oversubscribed: fitted.oversubscribed[place],
         };
-        let control = suite.control.iter().find_map(|target| {
-            let once = suite.all_targets().position(|name| name == target)?;
-            compare(once, targets)
+        let control = suite.control_of(&workload.name).and_then(|control| {
+            let is_once = |row: &Pair| row.target == control.target && row.at == control.at;
+            compare(rows.iter().position(is_once)?, targets)
         });
         let is_known = |name: &str| {
             let mut known = rows
@@ -357,15 +392,13 @@ impl<'a> Trials<'a> {
 
 /// The targets, and behind them the A/A control.
 fn rows(suite: &Suite, workload: &Workload) -> Vec<Pair> {
-    let pair = |target: &String, control| Pair {
+    let pair = |(target, at): (&String, Option<At>)| Pair {
         target: target.clone(),
         workload: workload.name.clone(),
-        control,
+        control: false,
+        at,
     };
-    let targets = suite.all_targets().map(|target| pair(target, false));
-    targets
-        .chain(suite.control.iter().map(|target| pair(target, true)))
-        .collect()
+    suite.rows().map(pair).chain(suite.control_of(&workload.name)).collect()
 }
 
 /// Geometric mean: the level where there are too few rounds for a fit.
@@ -399,6 +432,6 @@ pub fn has_rounds_enough(table: &Table) -> bool {
     let with_enough = table
         .targets
         .iter()
-        .filter(|target| target.rounds >= ROUNDS_FOR_A_CLAIM);
+        .filter(|target| target.rounds >= ROUNDS_FOR_A_CLAIM && !target.oversubscribed);
     with_enough.count() >= 2
 }

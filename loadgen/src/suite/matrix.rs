@@ -1,8 +1,9 @@
 //! What a suite compares: targets x workloads, for how many rounds, and what all its plans share. Pure.
 
+use super::dimension::Dimension;
 use super::preset;
 use super::regression;
-use crate::record::{External, NetworkChoice, Placement, Plan, Start, Workload};
+use crate::record::{At, External, NetworkChoice, Placement, Plan, Start, Workload};
 use crate::workload::pool;
 use echo_contract::catalog::{self, Selection, TARGETS};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub struct Suite {
     pub externals: Vec<External>,
     /// In the order of the tables.
     pub workloads: Vec<Workload>,
+    /// What the targets are compared at several values of, beside each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimension: Option<Dimension>,
     /// Rounds at most.
     pub rounds_max: u32,
     /// No further round starts that would not end within this time.
@@ -112,6 +116,12 @@ pub struct PlanBase {
     /// In comparisons of before there was a choice: the host's.
     #[serde(default = "host", skip_serializing_if = "is_host")]
     pub network: NetworkChoice,
+    /// `--workers` of every server that has workers; none leaves it to each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// `--work` of every server of the catalog, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_ns: Option<u64>,
 }
 
 /// What suites were before they could say otherwise.
@@ -136,24 +146,34 @@ fn is_usual(max_errors_percent: &f64) -> bool {
     *max_errors_percent == Plan::MAX_ERRORS_PERCENT
 }
 
-/// One trial that a round owes: a target under a workload.
+/// One trial that a round owes: a target under a workload, and at a value of the dimension where there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pair {
     pub target: String,
     pub workload: String,
     /// Whether this is the second trial of a target that runs twice, the A/A control.
     pub control: bool,
+    pub at: Option<At>,
 }
 
 impl Pair {
-    /// The name in tables: the control says that it is the same server again.
+    /// The name in tables: with the value of the dimension; the control says that it is the same server again.
     #[must_use]
     pub fn label(&self) -> String {
+        let mut label = label(&self.target, self.at);
         if self.control {
-            format!("{} (again)", self.target)
-        } else {
-            self.target.clone()
+            label.push_str(" (again)");
         }
+        label
+    }
+}
+
+/// The name of a target at a value in tables: `event-epoll (2 workers)`.
+#[must_use]
+pub fn label(target: &str, at: Option<At>) -> String {
+    match at {
+        None => target.to_string(),
+        Some(at) => format!("{target} ({at})"),
     }
 }
 
@@ -178,11 +198,11 @@ impl Suite {
         Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Of how many targets the pairs are that an interval holds for together.
+    /// Of how many targets the pairs are that an interval holds for together; at each value a target counts as one.
     #[must_use]
     pub fn family(&self) -> usize {
         match self.slowdown_allowed {
-            None => self.all_targets().count(),
+            None => self.rows().count(),
             Some(_) => regression::family_over_workloads(self),
         }
     }
@@ -223,31 +243,15 @@ impl Suite {
         (0..)
             .zip(&self.workloads)
             .flat_map(|(place, workload)| {
-                let again = self
-                    .control
-                    .iter()
-                    .filter(move |_| has_control(place))
-                    .map(|target| (target, true));
-                let targets = self.targets.iter().map(|target| (target, false));
-                targets.chain(again).map(|(target, control)| Pair {
-                    target: target.clone(),
-                    workload: workload.name.clone(),
-                    control,
-                })
+                let again = self.control_of(&workload.name).filter(|_| has_control(place));
+                self.pairs_of(self.targets.iter(), &workload.name).into_iter().chain(again)
             })
             .collect()
     }
 
     fn pairs_of_addition(&self, addition: &Addition) -> Vec<Pair> {
-        let of = |workload: &Workload| {
-            let targets = std::iter::once(&addition.target).chain(&addition.beside);
-            let pair = |target: &String| Pair {
-                target: target.clone(),
-                workload: workload.name.clone(),
-                control: false,
-            };
-            targets.map(pair).collect::<Vec<_>>()
-        };
+        let targets = std::iter::once(&addition.target).chain(&addition.beside);
+        let of = |workload: &Workload| self.pairs_of(targets.clone(), &workload.name);
         self.workloads.iter().flat_map(of).collect()
     }
 
@@ -261,6 +265,7 @@ impl Suite {
                     target: target.clone(),
                     workload: workload.name.clone(),
                     control: false,
+                    at: None,
                 }
             })
         };
@@ -325,6 +330,8 @@ impl Suite {
             connect_window: self.base.connect_window,
             connect_rate_per_s: self.base.connect_rate_per_s,
             looks_for_answers: self.base.looks_for_answers && !Plan::sleeps(&workload),
+            workers: self.workers_of(pair),
+            work_ns: self.work_ns_of(pair),
             counting: self.counting.iter().any(|counting| counting.name == pair.workload),
             start_at: None,
             network: external
@@ -369,9 +376,9 @@ impl Suite {
         }
         let around = Duration::from_millis(1200);
         self.workload(&pair.workload).map_or(around, |workload| {
-            let measured = workload
-                .duration()
-                .unwrap_or(Duration::from_millis(self.base.repeat_for_ms));
+            let once = workload.messages_planned().unwrap_or(0) * self.work_ns_of(pair).unwrap_or(0);
+            let repeated = Duration::from_millis(self.base.repeat_for_ms).max(Duration::from_nanos(once));
+            let measured = workload.duration().unwrap_or(repeated);
             around + Duration::from_millis(workload.warmup_ms) + measured
         })
     }

@@ -5,6 +5,7 @@ pub mod alike;
 pub mod compared;
 pub mod contrast;
 pub mod diff;
+pub mod dimension;
 pub mod findings;
 pub mod fit;
 pub mod letters;

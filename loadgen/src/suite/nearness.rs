@@ -116,6 +116,7 @@ mod tests {
                 attempt: 1,
                 control: false,
                 plan_hash: None,
+                at: None,
             });
             let stored = Stored {
                 file: format!("{round}"),

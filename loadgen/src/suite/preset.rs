@@ -23,9 +23,9 @@ impl Preset {
 /// Workloads of the default comparison, in this order in the tables.
 pub const SUITE: &[&str] = &["light", "medium", "steady", "churn", "paced"];
 
-/// A timed trial of a comparison is short, so that all targets of a block meet the machine in the same mood; what a
+/// Warm-up of a timed trial of a comparison. It is short, so that all targets of a block meet the machine in the same mood; what a
 /// longer one would add, more rounds add better.
-const WARMUP_MS: u64 = 200;
+pub const WARMUP_MS: u64 = 200;
 /// A thousand forked processes are as fast as they get only after half a second.
 const STEADY_WARMUP_MS: u64 = 600;
 const MEASURED_MS: u64 = 800;

@@ -33,11 +33,11 @@ pub fn changes<'a>(findings: &'a Findings, first: &str, second: &str) -> Vec<Cha
 }
 
 fn change<'a>(table: &'a Table, first: &str, second: &str) -> Option<Change<'a>> {
-    let pair = table.pair(first, second)?;
-    let comparison = pair.comparison;
     // Of an open loop it is the cost of a message that is compared: less is more.
-    let is_upright = (pair.left == second) == (table.quantity == Judged::Capacity);
-    let comparison = if is_upright { comparison } else { comparison.turned() };
+    let comparison = match table.quantity {
+        Judged::Capacity => table.ratio(second, first),
+        _ => table.ratio(first, second),
+    }?;
     Some(Change {
         table,
         ratio: comparison.ratio,
@@ -52,7 +52,7 @@ fn change<'a>(table: &'a Table, first: &str, second: &str) -> Option<Change<'a>>
 /// as for five workloads of two.)
 #[must_use]
 pub fn family_over_workloads(suite: &Suite) -> usize {
-    let targets = suite.all_targets().count();
+    let targets = suite.rows().count();
     let pairs = targets * targets.saturating_sub(1) / 2 * suite.workloads.len();
     (2..)
         .find(|family| family * (family - 1) / 2 >= pairs)

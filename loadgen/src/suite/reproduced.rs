@@ -132,7 +132,7 @@ impl Tally {
 
 fn claim(table: &Table, pair: &Pairing, again: Option<&Table>) -> Claim {
     let then = pair.comparison;
-    let now = again.and_then(|again| same_pair(again, &pair.left, &pair.right));
+    let now = again.and_then(|again| again.ratio(&pair.left, &pair.right));
     let rounds = |name: &str| {
         let target = again.and_then(|again| again.targets.iter().find(|target| target.target == name));
         target.map_or(0, |target| target.rounds)
@@ -157,17 +157,6 @@ fn claim(table: &Table, pair: &Pairing, again: Option<&Table>) -> Claim {
     }
 }
 
-/// Left over right, whichever way round the table has them.
-fn same_pair(table: &Table, left: &str, right: &str) -> Option<Comparison> {
-    let pair = table.pair(left, right)?;
-    let is_same = pair.left == left;
-    Some(if is_same {
-        pair.comparison
-    } else {
-        pair.comparison.turned()
-    })
-}
-
 impl Interval {
     fn of(comparison: &Comparison) -> Self {
         Self {
@@ -190,6 +179,8 @@ mod tests {
             letters: "a".into(),
             rounds,
             residual_deviation: Some(0.04),
+            at: None,
+            oversubscribed: false,
         }
     }
 

@@ -11,7 +11,7 @@ pub use void::void_cells;
 
 use crate::failure::Failure;
 use crate::measurement::store::Stored;
-use crate::record::{Figure, Incomplete, Measurement, NetworkKind, Reason};
+use crate::record::{At, Figure, Incomplete, Measurement, NetworkKind, Reason};
 use crate::suite::findings::Findings;
 use crate::suite::matrix::{Pair, Suite};
 use crate::suite::nearness::{Nearness, distance_ns};
@@ -72,18 +72,18 @@ impl Results {
         let counted = counted_syscalls(suite, stored);
         let mut rows = Vec::new();
         for workload in &suite.workloads {
-            let controlled = suite.control.iter().map(|target| (target, true));
-            for (target, control) in suite.all_targets().map(|target| (target, false)).chain(controlled) {
-                let pair = Pair {
-                    target: target.clone(),
-                    workload: workload.name.clone(),
-                    control,
-                };
+            let pair = |(target, at): (&String, Option<At>)| Pair {
+                target: target.clone(),
+                workload: workload.name.clone(),
+                control: false,
+                at,
+            };
+            for pair in suite.rows().map(pair).chain(suite.control_of(&workload.name)) {
                 let of_pair = trials.get(&pair).map_or(&[][..], Vec::as_slice);
                 // The control visits one workload per round: where it has not been, it is not missing.
-                if !(control && of_pair.is_empty()) {
+                if !(pair.control && of_pair.is_empty()) {
                     let mut row = Row::of(&pair, of_pair, &nearness, &together);
-                    row.syscalls_per_message = counted.get(target).cloned().unwrap_or_default();
+                    row.syscalls_per_message = counted.get(&pair.target).cloned().unwrap_or_default();
                     rows.push(row);
                 }
             }
@@ -205,10 +205,12 @@ fn is_warning(target: &str) -> bool {
 /// The pair that a record belongs to.
 #[must_use]
 pub fn pair_of(measurement: &Measurement) -> Pair {
+    let place = measurement.identity.suite.as_ref();
     Pair {
         target: measurement.plan.target.clone(),
         workload: measurement.workload.clone(),
-        control: measurement.identity.suite.as_ref().is_some_and(|place| place.control),
+        control: place.is_some_and(|place| place.control),
+        at: place.and_then(|place| place.at),
     }
 }
 

@@ -14,6 +14,7 @@ pub fn suite() -> Suite {
         name: "default".into(),
         targets: vec!["fork".into(), "thread".into()],
         workloads: workloads("light,steady").expect("presets"),
+        dimension: None,
         rounds_max: 10,
         budget_ms: 420_000,
         seed: 20_260_131,
@@ -36,6 +37,8 @@ pub fn suite() -> Suite {
             connect_rate_per_s: None,
             looks_for_answers: true,
             network: crate::record::NetworkChoice::Auto,
+            workers: None,
+            work_ns: None,
         },
     }
 }

@@ -81,6 +81,7 @@ pub(crate) fn single(target: &str, workload: &str, fault: Fault) -> Measurement 
         target: target.into(),
         workload: workload.into(),
         control: false,
+        at: None,
     };
     let place = SuitePlace {
         suite: "default".into(),
@@ -90,6 +91,7 @@ pub(crate) fn single(target: &str, workload: &str, fault: Fault) -> Measurement 
         attempt: 1,
         control: false,
         plan_hash: None,
+        at: None,
     };
     trial(&suite.plan(&pair, 1), &place, fault)
 }
@@ -177,6 +179,7 @@ fn the_first_screen_has_at_most_40_lines_of_100_columns_however_many_targets() {
                     attempt: 1,
                     control: pair.control,
                     plan_hash: None,
+                    at: None,
                 };
                 let plan = file.suite.plan(&pair, round);
                 Stored {

@@ -2,6 +2,7 @@
 
 mod again;
 mod command;
+mod dimension;
 mod golden;
 mod merge;
 mod old_records;

@@ -29,6 +29,7 @@ fn seen(generator: u64, clients: u32, messages: &[Message]) -> Measurement {
         attempt: 1,
         control: false,
         plan_hash: None,
+        at: None,
     };
     let mut recorder = Recorder::new(clients as usize, WINDOW_NS, 30, 5_000_000_000, false);
     for &(at_ns, took_ns, failed) in messages {

@@ -18,6 +18,7 @@ fn a_trial() -> Measurement {
         attempt: 1,
         control: false,
         plan_hash: None,
+        at: None,
     };
     trial(&suite.plan(pair, 1), &place, Fault::None)
 }

@@ -6,7 +6,7 @@ use loadgen::failure::Failure;
 use loadgen::measurement::store::Store;
 use loadgen::record::*;
 use loadgen::recorder::latency::LatencyHistogram;
-use loadgen::suite::matrix::{self, Suite, SuiteFile};
+use loadgen::suite::matrix::{self, Suite, SuiteFile, label};
 use loadgen::suite::sample;
 use loadgen::units::{TWO_TO_THE_53, count_f64};
 use rand_chacha::ChaCha8Rng;
@@ -83,9 +83,10 @@ impl Trials for Running<'_> {
         let took = measured + Duration::from_millis(plan.workload.warmup_ms + around);
         self.1.set(self.1.get() + took);
         let again = if place.control { " (again)" } else { "" };
+        let target = label(&plan.target, place.at);
         self.0
             .ran
-            .push((format!("{}{again} {}", plan.target, plan.workload.name), place.clone()));
+            .push((format!("{target}{again} {}", plan.workload.name), place.clone()));
         let mut trial = trial(plan, place, (self.0.fault)(plan, place));
         if self.interrupted() {
             trial.complete = false;
@@ -167,7 +168,10 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
     // Rounds differ by some 3 %, the machine drifts a little.
     let noise = 1.0 + 0.03 * (uniform(&mut random) + uniform(&mut random) - 1.0) + 0.002 * f64::from(place.round);
     let slowed = if fault == Fault::ForeignLoad { 0.6 } else { 1.0 };
-    let rate = model.rate(&workload.name) * noise * slowed;
+    // A second worker adds nearly as much as the first does, and work comes on top of every message.
+    let workers = f64::from(plan.workers.unwrap_or(1)).powf(0.9);
+    let work_us = count_f64(plan.work_ns.unwrap_or(0)) / 1000.0;
+    let rate = model.rate(&workload.name) * noise * slowed * workers;
     let duration = workload.duration().map_or_else(
         || count_f64(workload.messages_planned().unwrap_or(1)) / rate,
         |duration| duration.as_secs_f64(),
@@ -189,7 +193,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
         u64::from(workload.clients)
     };
     let connect = distribution(&mut random, model.connect_us() * 1000.0, connects);
-    let per_message = model.cpu_us(&workload.name) * noise;
+    let per_message = (model.cpu_us(&workload.name) + work_us) * noise;
     let concurrent = u64::from(workload.clients);
     let complete = fault != Fault::ServerDied;
     let valid = complete && fault != Fault::ForeignLoad && fault != Fault::Corrupted;
@@ -248,7 +252,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             io_interface: Some(model.io_interface().into()),
             accept_model: Some("shared listener".into()),
             buffer_policy: Some("one per connection".into()),
-            workers: Some(1),
+            workers: Some(plan.workers.unwrap_or(1)),
             address: "127.0.0.1:40000".into(),
             origin: Origin::Started,
             pid: Some(4711),
@@ -506,8 +510,9 @@ fn distribution(random: &mut ChaCha8Rng, middle_ns: f64, samples: u64) -> Latenc
 }
 
 fn seeded(plan: &Plan, place: &SuitePlace) -> ChaCha8Rng {
+    let at = place.at.map_or_else(String::new, |at| at.to_string());
     let words = format!(
-        "{} {} {} {}",
+        "{}{at} {} {} {}",
         plan.target, plan.workload.name, place.control, place.attempt
     );
     let seed = words.bytes().fold(plan.seed, |seed, byte| {

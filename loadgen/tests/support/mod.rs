@@ -111,6 +111,8 @@ pub(crate) fn plan(workload: Workload) -> Plan {
         start_at: None,
         network: loadgen::record::NetworkChoice::Host,
         external: None,
+        workers: None,
+        work_ns: None,
     }
 }
 

@@ -181,7 +181,7 @@ pub struct OutputArgs {
 }
 
 /// What the clients do.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Workload")]
 pub struct WorkloadArgs {
     /// A workload from `loadgen list`, or a TOML file; other flags override its fields

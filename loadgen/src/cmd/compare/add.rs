@@ -83,9 +83,10 @@ fn beside(suite: &Suite, findings: &Findings) -> Vec<String> {
                 .tables
                 .iter()
                 .filter(|table| table.quantity.kind() == Figure::Capacity);
+            let labels: Vec<String> = suite.values_of(name).into_iter().map(|at| matrix::label(name, at)).collect();
             let rows = || {
                 let rows = tables.clone().flat_map(|table| &table.targets);
-                rows.filter(|row| row.target == *name)
+                rows.filter(|row| labels.contains(&row.target))
             };
             let deviations: Vec<f64> = rows().filter_map(|row| row.residual_deviation).collect();
             let mean = deviations.iter().sum::<f64>() / count_f64(deviations.len().max(1) as u64);

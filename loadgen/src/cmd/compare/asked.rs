@@ -1,6 +1,6 @@
 //! From what was typed to the suite: a new one, or a stored one with the limits of this sitting.
 
-use super::{CompareArgs, Here, label, milliseconds, same_place, without_path};
+use super::{CompareArgs, Here, dimension, label, milliseconds, same_place, without_path, workloads};
 use crate::cmd::resolve::clients;
 use crate::cmd::resolve::servers::servers;
 use crate::failure::Failure;
@@ -53,13 +53,10 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
     let (targets, externals) = chosen(args)?;
     check_two(args, &targets)?;
     let start = if is_running { Start::Never } else { Start::Always };
-    let workloads = with_clients(args, matrix::workloads(&args.workloads).map_err(Failure::usage)?)?;
-    // `thread` is steady and in every default suite; else the first target runs twice.
-    let control = targets
-        .iter()
-        .find(|target| *target == "thread")
-        .or(targets.first())
-        .cloned();
+    let flags = dimension::of(args, &targets, &externals, start)?;
+    let workloads = with_clients(args, workloads::workloads(args, flags.dimension.is_some())?)?;
+    let control = control(&targets).filter(|_| !args.no_control);
+    let counting = counting(args, flags.dimension.is_some())?;
     let label_text = args.label.clone().unwrap_or_else(|| here.label.clone());
     Ok(SuiteFile {
         schema_version: SCHEMA_VERSION.to_string(),
@@ -73,6 +70,7 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
             externals,
             targets,
             workloads,
+            dimension: flags.dimension,
             rounds_max: match args.rounds {
                 Some(rounds) => rounds,
                 None if is_open_ended(args) => MOST_ROUNDS,
@@ -83,17 +81,35 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
                 Some(_) => REGRESSION_BUDGET,
             })),
             seed: args.seed.unwrap_or_else(|| now.as_second().unsigned_abs()),
-            control: if args.no_control { None } else { control },
+            control,
             control_in_every_block: true,
-            counting: with_clients(args, preset::counting())?,
+            counting,
             precision: args
                 .precision
                 .or(args.fail_on_regression.map(|allowed| allowed * SHARE_TO_BE_SURE)),
             slowdown_allowed: args.fail_on_regression,
             additions: Vec::new(),
-            base: base(args, start, here)?,
+            base: PlanBase {
+                workers: flags.workers,
+                work_ns: flags.work_ns,
+                ..base(args, start, here)?
+            },
         },
     })
+}
+
+/// `thread` is steady and in every default suite; else the first target runs twice.
+fn control(targets: &[String]) -> Option<String> {
+    let thread = targets.iter().find(|target| *target == "thread");
+    thread.or(targets.first()).cloned()
+}
+
+/// System calls of a message are the same at any number of workers, and work adds none: at several values none are counted.
+fn counting(args: &CompareArgs, has_dimension: bool) -> Result<Vec<Workload>, Failure> {
+    match has_dimension {
+        false => with_clients(args, preset::counting()),
+        true => Ok(Vec::new()),
+    }
 }
 
 /// What all plans share.
@@ -111,7 +127,7 @@ fn base(args: &CompareArgs, start: Start, here: &Here) -> Result<PlanBase, Failu
 /// The workloads with what all their clients are told.
 fn with_clients(args: &CompareArgs, mut workloads: Vec<Workload>) -> Result<Vec<Workload>, Failure> {
     for workload in &mut workloads {
-        clients::apply(&args.client, None, workload)?;
+        clients::apply(&args.client, args.load.size, workload)?;
     }
     Ok(workloads)
 }
@@ -159,7 +175,12 @@ fn chosen(args: &CompareArgs) -> Result<(Vec<String>, Vec<External>), Failure> {
 }
 
 fn suite_name(args: &CompareArgs) -> &'static str {
-    let is_default = args.servers.is_empty() && args.client.is_empty() && args.workloads == "default";
+    let is_default = args.servers.is_empty()
+        && args.client.is_empty()
+        && args.workloads.as_deref().unwrap_or("default") == "default"
+        && !workloads::are_changed(&args.load)
+        && args.started_with.workers.is_empty()
+        && args.started_with.work.is_empty();
     match args.targets.as_deref() {
         None | Some("default") if is_default => "default",
         Some("all") if is_default => "all",

@@ -7,7 +7,7 @@ mod limits;
 mod placement;
 pub mod servers;
 pub mod sweep;
-mod workload;
+pub(super) mod workload;
 
 pub use placement::placement;
 
@@ -67,6 +67,8 @@ impl Plan {
             start_at: args.start_at.map(|at| at.to_string()),
             network: args.machine.network,
             external,
+            workers: args.workers,
+            work_ns: None,
         })
     }
 
@@ -78,12 +80,18 @@ impl Plan {
 }
 
 impl PlanBase {
-    /// What all plans of a suite share, checked against the machine. Each plan's clients are checked when it runs.
+    /// What all plans of a suite share, checked against the machine: with a CPU for each of `server_workers` where that can be. Each
+    /// plan's clients are checked when it runs.
     ///
     /// # Errors
     /// A usage failure that names the flag, its value and the fix.
-    pub fn resolve(pin: &Pin, asked_threads: Option<u32>, machine: &Machine) -> Result<Self, Failure> {
-        let placement = placement(pin, 1, machine)?;
+    pub fn resolve(
+        pin: &Pin,
+        asked_threads: Option<u32>,
+        server_workers: u32,
+        machine: &Machine,
+    ) -> Result<Self, Failure> {
+        let placement = placement(pin, server_workers, machine)?;
         let threads = threads(asked_threads.map(u64::from), &placement, machine)?;
         Ok(Self {
             start: Start::Always,
@@ -98,6 +106,8 @@ impl PlanBase {
             connect_window: clients::connect_window(&ClientArgs::default())?,
             connect_rate_per_s: None,
             network: NetworkChoice::Auto,
+            workers: None,
+            work_ns: None,
         })
     }
 }

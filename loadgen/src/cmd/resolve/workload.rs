@@ -20,7 +20,7 @@ const BURST_SIZE: u64 = 10;
 const MOST_BURST_SIZE: u64 = 1_000_000;
 
 /// The workload of the flags, on top of a preset or a file.
-pub(super) fn workload(args: &WorkloadArgs) -> Result<Workload, Failure> {
+pub(in crate::cmd) fn workload(args: &WorkloadArgs) -> Result<Workload, Failure> {
     let mut workload = match &args.workload {
         None => preset::unnamed(50),
         Some(name) => match preset::find(name) {

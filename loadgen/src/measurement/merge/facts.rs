@@ -99,6 +99,8 @@ impl<'a> Facts<'a> {
             start_at: first.start_at.clone(),
             network: first.network,
             external: first.external.clone(),
+            workers: first.workers,
+            work_ns: first.work_ns,
             connect_timeout_ms: plans().map(|plan| plan.connect_timeout_ms).max().unwrap_or_default(),
             // Of the first generator; the others' stand in `generators`.
             seed: first.seed,

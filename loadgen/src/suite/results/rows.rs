@@ -22,6 +22,8 @@ pub struct Row {
     pub runtime_version: Option<String>,
     pub io_interface: Option<String>,
     pub workers: Option<u32>,
+    /// What the server was to work for each read, in nanoseconds.
+    pub work_ns: Option<u64>,
     /// Whether some trial stands; if not the figures are from trials that do not, or absent.
     pub believed: bool,
     pub rounds_valid: usize,
@@ -98,6 +100,7 @@ impl Row {
             runtime_version: fact(|trial| &trial.target.runtime_version),
             io_interface: fact(|trial| &trial.target.io_interface),
             workers: first.and_then(|trial| trial.target.workers),
+            work_ns: first.and_then(|trial| trial.plan.work_ns),
             believed,
             rounds_valid: rounds_of(&valid),
             rounds_run: rounds_of(trials),

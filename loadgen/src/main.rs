@@ -2,7 +2,7 @@
 
 use clap::CommandFactory as _;
 use loadgen::cmd;
-use loadgen::cmd::arguments::{Cli, ConnectArgs, Pin, Verb};
+use loadgen::cmd::arguments::{Cli, ConnectArgs, ConnectionArgs, Pin, Verb};
 use loadgen::cmd::compare::{CompareArgs, Here};
 use loadgen::cmd::reproduce::ReproduceArgs;
 use loadgen::cmd::sweep::SweepArgs;
@@ -13,7 +13,7 @@ use loadgen::failure::{Exit, Failure};
 use loadgen::interrupt;
 use loadgen::notice::notice;
 use loadgen::record::Machine;
-use loadgen::record::{NetworkChoice, Start};
+use loadgen::record::{NetworkChoice, Reach, Start};
 use loadgen::report::json;
 use loadgen::sampler;
 use loadgen::subject;
@@ -131,14 +131,26 @@ fn compare(args: &CompareArgs, command: &[String]) -> Result<(), Failure> {
         .pin
         .parse()
         .map_err(|error| Failure::usage(format!("--pin: {error}")))?;
-    let here = here(&pin, (args.threads, args.most_workers()), command, no_private_network.clone())?;
+    let here = here(
+        &pin,
+        (args.threads, args.most_workers()),
+        &args.connections,
+        command,
+        no_private_network.clone(),
+    )?;
     let mut trials = real_trials(command, args.no_build, no_private_network);
     cmd::compare::run(args, &mut trials, &here, &mut std::io::stdout())
 }
 
 fn reproduce(args: &ReproduceArgs, command: &[String]) -> Result<(), Failure> {
     let no_private_network = no_private_network(true);
-    let here = here(&Pin::Auto, (None, 1), command, no_private_network.clone())?;
+    let here = here(
+        &Pin::Auto,
+        (None, 1),
+        &ConnectionArgs::default(),
+        command,
+        no_private_network.clone(),
+    )?;
     let mut trials = real_trials(command, args.no_build, no_private_network);
     cmd::reproduce::run(args, &mut trials, &here, &mut std::io::stdout())
 }
@@ -147,12 +159,13 @@ fn reproduce(args: &ReproduceArgs, command: &[String]) -> Result<(), Failure> {
 fn here(
     pin: &Pin,
     (threads, server_workers): (Option<u32>, u32),
+    connections: &ConnectionArgs,
     command: &[String],
     no_private_network: Option<String>,
 ) -> Result<Here, Failure> {
     Ok(Here {
         label: environment::label(),
-        base: PlanBase::resolve(pin, threads, server_workers, &machine()?)?,
+        base: PlanBase::resolve(pin, threads, server_workers, connections, &machine()?)?,
         command: command.to_vec(),
         environment: environment::capture(),
         cpus: environment::usable_cpus(),
@@ -164,6 +177,7 @@ fn here(
 fn real_trials(command: &[String], no_build: bool, no_private_network: Option<String>) -> RealTrials<'_> {
     RealTrials {
         command,
+        workers: None,
         no_build,
         round: None,
         no_private_network,
@@ -172,8 +186,11 @@ fn real_trials(command: &[String], no_build: bool, no_private_network: Option<St
 }
 
 fn sweep(args: &SweepArgs, command: &[String]) -> Result<(), Failure> {
-    let no_private_network = no_private_network(cmd::sweep::may_be_private(args)?);
-    let mut trials = real_trials(command, args.no_build, no_private_network);
+    let servers = cmd::sweep::servers_of(args)?;
+    let mut trials = RealTrials {
+        workers: servers.workers,
+        ..real_trials(command, args.no_build, no_private_network(servers.may_be_private))
+    };
     let here = (environment::label(), command);
     cmd::sweep::run(
         args,
@@ -185,17 +202,16 @@ fn sweep(args: &SweepArgs, command: &[String]) -> Result<(), Failure> {
 }
 
 fn connect(args: &ConnectArgs) -> Result<(), Failure> {
-    let target = match (&args.target, &args.host, args.port) {
-        (Some(target), _, _) => target.clone(),
-        (None, Some(host), Some(port)) => format!("{host}:{port}"),
-        (None, Some(host), None) => host.clone(),
-        _ => return Err(Failure::usage("connect to what? Give HOST PORT, or --target NAME")),
-    };
+    let target = cmd::connect::target(args)?;
     leftovers::remove(|| 0);
     let server = subject::obtain(&subject::Request {
         start: Start::Auto,
-        connect_timeout: args.timeout,
-        allow_public: true,
+        connect_timeout: args.connect_timeout,
+        // Who types by hand loads nobody.
+        reach: Reach {
+            public: true,
+            ..Reach::default()
+        },
         no_build: args.no_build,
         ..subject::Request::start(&target)
     })?;

@@ -1,8 +1,9 @@
 //! Servers of the user's own, from the outside: the examples keep the contract, and any command becomes a row.
 
-use loadgen::record::{Measurement, Origin};
+use loadgen::record::{Measurement, Origin, Plan};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -280,4 +281,96 @@ fn a_missing_tool_is_a_row_of_a_comparison_and_not_its_end() {
         "{}",
         text(&full.stdout)
     );
+}
+
+/// A server that leaves a child behind which minds no SIGTERM; it writes the child's id to the file that it is given.
+const STUBBORN: &str = "import os, signal, socketserver as s, sys, time
+child = os.fork()
+if child == 0:
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True: time.sleep(60)
+open(sys.argv[2], \"w\").write(str(child))
+class H(s.BaseRequestHandler):
+    def handle(h):
+        while d := h.request.recv(65536): h.request.sendall(d)
+s.ThreadingTCPServer((\"127.0.0.1\", int(sys.argv[1])), H).serve_forever()";
+
+#[test]
+fn what_a_killed_loadgen_left_of_a_server_is_ended_by_the_next_and_named() {
+    if !has_python() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let written = folder.path().join("child");
+    let server = format!("stubborn=python3 -c '{STUBBORN}' {{port}} {}", written.display());
+    let mut killed = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["--server", &server, "-c", "2", "-d", "600s", "-w", "0", "--quiet"])
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let child: u32 = loop {
+        match std::fs::read_to_string(&written).map(|text| text.parse()) {
+            Ok(Ok(child)) => break child,
+            _ => assert!(Instant::now() < deadline, "the server never came up"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let is_there = || Path::new(&format!("/proc/{child}")).exists();
+    assert!(is_there());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let here = format!("here={ONE_LINE}");
+    let next = loadgen(&["--server", &here, "-c", "2", "-m", "5"]);
+    assert_eq!(code(&next), 0, "{next:?}");
+    let said = text(&next.stderr);
+    assert!(
+        said.contains("removed what a loadgen that was killed had left (of stubborn): "),
+        "{said}"
+    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while is_there() {
+        assert!(Instant::now() < deadline, "the child was left");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_server_may_need_a_longer_warm_up_and_its_row_says_so() {
+    if !has_python() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let servers = folder.path().join("servers.toml");
+    let command = ONE_LINE.replace('"', "\\\"").replace('\n', "\\n");
+    std::fs::write(
+        &servers,
+        format!("[[server]]\nname = \"slow\"\ncommand = \"{command}\"\nwarmup = \"3s\"\n"),
+    )
+    .unwrap();
+    let results = folder.path().join("results");
+    let brought = ["--servers", servers.to_str().unwrap()];
+    let line = [
+        "compare",
+        "--targets",
+        "thread,slow",
+        "--workloads",
+        "steady",
+        "--rounds",
+        "1",
+        "--quiet",
+    ];
+    let ran = loadgen(&[&line[..], &brought, &["--results", results.to_str().unwrap()]].concat());
+    assert_eq!(code(&ran), 0, "{ran:?}");
+    assert!(text(&ran.stdout).contains("slow (external)"), "{}", text(&ran.stdout));
+    let suite = std::fs::read_dir(&results).unwrap().next().unwrap().unwrap().path();
+    let readme = std::fs::read_to_string(suite.join("README.md")).unwrap();
+    assert!(readme.contains("| slow (external, 3 s warm-up)"), "{readme}");
+    // A single run has it too, unless it is told another one.
+    let plan = |more: &[&str]| {
+        let ran = loadgen(&[&brought[..], &["--dry-run", "--duration", "1s"], more].concat());
+        let plan: Plan = serde_json::from_slice(&ran.stdout).unwrap();
+        plan.workload.warmup_ms
+    };
+    assert_eq!((plan(&[]), plan(&["--warmup", "100ms"])), (3_000, 100));
 }

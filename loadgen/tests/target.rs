@@ -1,13 +1,14 @@
 //! Obtaining servers: attaching to what listens, starting the real ones, stopping them, and what both cost.
 
 use loadgen::failure::{Exit, Failure};
-use loadgen::record::Origin;
-use loadgen::record::Start;
+use loadgen::record::{AddressChoice, Measurement, Origin, Reach, Start};
 use loadgen::sampler::Sampler;
 use loadgen::subject::{Request, Server, obtain};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,98 @@ fn localhost_finds_a_server_that_listens_on_one_protocol_only() {
     let port = echo_server().port();
     let server = obtain(&request(&format!("localhost:{port}"), Start::Never)).unwrap();
     assert_eq!(server.address(), SocketAddr::from(([127, 0, 0, 1], port)));
+}
+
+/// Echo servers on both loopback addresses under one port, and how many clients each has had; none without IPv6.
+fn echo_servers_on_both() -> Option<(u16, [Arc<AtomicUsize>; 2])> {
+    let serve = |listener: TcpListener| {
+        let clients = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&clients);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                counter.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || io::copy(&mut &stream, &mut &stream));
+            }
+        });
+        clients
+    };
+    for _ in 0..100 {
+        let six = TcpListener::bind("[::1]:0").ok()?;
+        let port = six.local_addr().unwrap().port();
+        // Somebody may have that port of the other address.
+        if let Ok(four) = TcpListener::bind(("127.0.0.1", port)) {
+            return Some((port, [serve(six), serve(four)]));
+        }
+    }
+    panic!("no port is free on both");
+}
+
+#[test]
+fn the_clients_of_a_name_with_two_addresses_are_dealt_out_to_both() {
+    let Some((port, had)) = echo_servers_on_both() else {
+        return server_testkit::not_tested("a name with two addresses: this machine has no IPv6");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let run = |more: &[&str]| {
+        let file = folder.path().join("record.json");
+        let target = format!("localhost:{port}");
+        let line = [
+            "--target",
+            &target,
+            "-c",
+            "4",
+            "-m",
+            "5",
+            "--output",
+            file.to_str().unwrap(),
+        ];
+        let ran = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .args([&line[..], more].concat())
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        let record: Measurement = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!((record.counts.ok, record.counts.errors()), (20, 0));
+        let clients = [0, 1].map(|place: usize| had[place].swap(0, Ordering::Relaxed));
+        (
+            record.target,
+            clients,
+            String::from_utf8_lossy(&ran.stdout).into_owned(),
+        )
+    };
+    // Each has two clients, and one that asks whether it echoes.
+    let (target, clients, said) = run(&["--resolve", "all"]);
+    assert_eq!(clients, [3, 3]);
+    assert_eq!(target.addresses, [format!("[::1]:{port}"), format!("127.0.0.1:{port}")]);
+    assert!(said.contains("clients dealt out in turn"), "{said}");
+
+    let (target, clients, said) = run(&[]);
+    assert_eq!(
+        (clients, target.addresses.len()),
+        ([5, 0], 0),
+        "of localhost the first is enough"
+    );
+    assert!(!said.contains("in turn"), "{said}");
+
+    let (target, clients, _) = run(&["--source-addresses", "127.0.0.2-127.0.0.9"]);
+    assert_eq!(clients, [0, 5], "they have no other family");
+    assert_eq!(target.address, format!("127.0.0.1:{port}"));
+}
+
+#[test]
+fn an_address_of_a_name_that_does_not_answer_is_left_out_and_named() {
+    let port = echo_server().port();
+    let target = format!("localhost:{port}");
+    let request = Request {
+        reach: Reach {
+            addresses: AddressChoice::All,
+            ..Reach::default()
+        },
+        ..request(&target, Start::Auto)
+    };
+    let server = obtain(&request).unwrap();
+    assert_eq!(server.addresses(), [SocketAddr::from(([127, 0, 0, 1], port))]);
+    assert_eq!(server.description().addresses_silent, [format!("[::1]:{port}")]);
 }
 
 #[test]

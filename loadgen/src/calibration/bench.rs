@@ -174,6 +174,7 @@ impl Bench<'_> {
             counting: false,
             start_at: None,
             network: crate::record::NetworkChoice::Host,
+            reach: crate::record::Reach::default(),
             external: None,
             workers: None,
             work_ns: None,

@@ -6,7 +6,7 @@ mod dimension;
 pub(super) mod same_place;
 mod workloads;
 
-use super::arguments::{ClientArgs, ServerArgs, seed, share_in_percent};
+use super::arguments::{ClientArgs, ConnectionArgs, ServerArgs, seed, share_in_percent};
 use super::leftovers;
 use super::progress::compare as progress;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
@@ -36,7 +36,7 @@ const BYTES_OF_A_RECORD: u64 = 256 * 1024;
 #[derive(Clone, Debug, clap::Args)]
 pub struct CompareArgs {
     /// Targets, separated by commas, or `default`, or `all` (`loadgen list` shows them), or `running`: those that are up
-    /// already, here or in containers [default: your own servers where you bring some, else `default`]
+    /// already, here or in containers; also HOST:PORT of any TCP echo [default: your own servers where you bring some, else `default`]
     #[arg(long, value_name = "NAMES")]
     pub targets: Option<String>,
 
@@ -88,12 +88,12 @@ pub struct CompareArgs {
     pub results: PathBuf,
 
     /// Go on with an interrupted comparison; what it has is not repeated
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "server", "servers", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "max_error_rate", "label", "results", "pin", "threads", "no_control"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "server", "servers", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "max_error_rate", "label", "results", "pin", "threads", "timeout", "connect_timeout", "source_addresses", "resolve", "allow_public", "no_control"])]
     pub resume: Option<PathBuf>,
 
     /// Measure a further target under the plan of a comparison that is there, two of its targets beside it in rounds of
     /// their own; what is found joins its folder
-    #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "targets", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "label", "results", "pin", "threads", "no_control"])]
+    #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "targets", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "label", "results", "pin", "threads", "timeout", "connect_timeout", "source_addresses", "resolve", "allow_public", "no_control"])]
     pub add: Option<Vec<String>>,
 
     /// Print the tables only, no progress
@@ -111,6 +111,9 @@ pub struct CompareArgs {
     /// Worker threads of loadgen; by default as many as it has CPUs of its own
     #[arg(short, long, value_name = "NUMBER")]
     pub threads: Option<u32>,
+
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
 
     /// Network of the servers: a private namespace for each trial where permitted, or the host's
     #[arg(long, value_enum, default_value = "auto")]

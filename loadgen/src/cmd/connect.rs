@@ -1,5 +1,6 @@
 //! `loadgen connect`: type lines by hand and see them come back. Ctrl-D ends.
 
+use crate::cmd::arguments::ConnectArgs;
 use crate::failure::{Exit, Failure};
 use std::io::{BufRead, ErrorKind, IsTerminal as _, Read as _, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,6 +9,21 @@ use std::time::{Duration, Instant};
 
 /// Most bytes of a line that a message about it shows.
 const SHOWN_BYTES: usize = 200;
+
+/// Who is to be talked to, in the words of `--target`.
+///
+/// # Errors
+/// Usage, when nobody is named.
+pub fn target(args: &ConnectArgs) -> Result<String, Failure> {
+    Ok(match (&args.target, args.host.as_deref().map(str::trim), args.port) {
+        (Some(target), _, _) => target.clone(),
+        (None, Some(host), None) => host.to_owned(),
+        // Its own colons would be taken for the one before a port.
+        (None, Some(host), Some(port)) if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
+        (None, Some(host), Some(port)) => format!("{host}:{port}"),
+        _ => return Err(Failure::usage("connect to what? Give HOST PORT, or --target NAME")),
+    })
+}
 
 /// Sends each line of `input` and prints its echo, until the input ends.
 ///

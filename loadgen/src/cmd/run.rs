@@ -31,7 +31,7 @@ pub fn run(
     let output = Output::prepare(&args.output)?;
     if plan.external.is_none() {
         // A name that means nothing is told before anything else is done.
-        subject::resolve(&plan.target, args.allow_public)?;
+        subject::resolve(&plan.target, plan.reach, &plan.source_addresses)?;
     }
     leftovers::remove(|| output.remove_half_written());
     if let Some(external) = &plan.external
@@ -46,7 +46,6 @@ pub fn run(
         place: None,
         round_environment: None,
         workers: args.workers,
-        allow_public: args.allow_public,
         no_build: true,
         command,
         interrupted: &interrupt::asked,

@@ -1,9 +1,9 @@
 //! `loadgen sweep`: the highest rate within a response-time limit, or the curve over clients; a folder in `results/`.
 
 use super::leftovers;
-use super::resolve::servers::servers;
-use super::resolve::sweep::plan_at;
-use crate::cmd::arguments::{self, ClientArgs, ServerArgs, Size, Spacing};
+use super::resolve::servers::target;
+use super::resolve::sweep::{check_target, connection_flags, plan_at, word};
+use crate::cmd::arguments::{self, ClientArgs, ConnectionArgs, ServerArgs, Size, Spacing};
 use crate::cmd::compare::without_path;
 use crate::compare::runner::{TrialProgress, Trials};
 use crate::compare::sweep::{SweepNow, SweepView, run_sweep};
@@ -17,7 +17,6 @@ use crate::suite::search::Limits;
 use crate::suite::sweep::{Along, End, Slo, Sweep, SweepFile};
 use crate::text::{count, figure, minutes, time_ns};
 use crate::units::floor_u64;
-use clap::ValueEnum;
 use echo_contract::catalog;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal as _, Write};
@@ -85,6 +84,17 @@ pub struct SweepArgs {
     #[arg(long, value_enum, value_name = "HOW", requires = "slo")]
     pub arrivals: Option<Spacing>,
 
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
+
+    /// Worker threads of loadgen [default: the CPUs not given to the server]
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true, value_parser = arguments::count)]
+    pub threads: Option<u64>,
+
+    /// Worker threads or processes of a server that loadgen starts
+    #[arg(long, value_name = "N")]
+    pub workers: Option<u32>,
+
     /// CPUs of each side: auto, off, or server=0,client=1
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = pin)]
     pub pin: String,
@@ -106,7 +116,7 @@ pub struct SweepArgs {
     pub results: PathBuf,
 
     /// Go on with an interrupted sweep
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["target", "slo", "clients", "network"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["target", "slo", "clients", "network", "timeout", "connect_timeout", "source_addresses", "resolve", "allow_public", "threads", "workers"])]
     pub resume: Option<PathBuf>,
 
     /// Do not let cargo build the servers first
@@ -155,6 +165,11 @@ pub fn run(
             &mut view,
         )
     };
+    // Of a target that could not be measured at all there is nothing to keep.
+    if ended.is_err() && args.resume.is_none() && store.records().is_empty() {
+        store.discard();
+        return ended.map(|_| ());
+    }
     // Whatever happened, what was measured is told and written.
     let _ = out.write_all(report::text(&file, store.records(), super::progress::compare::width()).as_bytes());
     for (name, text) in report::files(&file, store.records()) {
@@ -188,7 +203,8 @@ fn new_sweep(args: &SweepArgs, machine: &Machine, here: (&str, &[String])) -> Re
         Along::Clients { counts, .. } => counts.clone(),
     };
     for at in at {
-        plan_at(&file.sweep, at, machine)?;
+        // So should a target that means nothing.
+        check_target(&plan_at(&file.sweep, at, machine)?)?;
     }
     let name = format!("sweep-{}", store::file_name(&file.sweep.target));
     let date = now.strftime("%Y-%m-%d").to_string();
@@ -202,8 +218,7 @@ fn sweep_file(
     (label, command): (&str, &[String]),
     now: jiff::Timestamp,
 ) -> Result<SweepFile, Failure> {
-    let target = args.target.clone().unwrap_or_default();
-    let external = servers(&args.servers)?.into_iter().find(|server| server.name == target);
+    let (target, external) = target(&args.servers, args.target.as_deref())?;
     let mut flags = vec![
         format!("--warmup={}ms", args.warmup.as_millis()),
         format!("--pipeline={}", args.pipeline),
@@ -211,6 +226,9 @@ fn sweep_file(
         format!("{NETWORK_FLAG}{}", word(args.network)),
     ];
     flags.extend(client_flags(args));
+    flags.extend(connection_flags(&args.connections));
+    flags.extend(args.threads.map(|threads| format!("--threads={threads}")));
+    flags.extend(args.workers.map(|workers| format!("{WORKERS_FLAG}{workers}")));
     let along = along(args)?;
     if let Along::Rate { .. } = along {
         flags.push(format!("--clients={}", args.clients.first().copied().unwrap_or(50)));
@@ -313,28 +331,41 @@ fn limits(args: &SweepArgs, slo: &Slo) -> Result<Limits, Failure> {
 
 /// Begins the flag that says whose network a sweep's trials run in.
 const NETWORK_FLAG: &str = "--network=";
+/// Begins the flag that says how many workers its servers have.
+const WORKERS_FLAG: &str = "--workers=";
 
-/// A value as it is typed.
-fn word(value: impl ValueEnum) -> String {
-    let value = value.to_possible_value().expect("no value is hidden");
-    value.get_name().to_string()
+/// What is to be known of a sweep's servers before its first trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Servers {
+    /// Whether trials may have networks of their own: only where a server is started and the host's was not asked for.
+    pub may_be_private: bool,
+    /// `--workers`.
+    pub workers: Option<u32>,
 }
 
-/// Whether trials may have networks of their own: only where a server is started and the host's was not asked for, now or when
-/// the sweep was begun.
+/// As asked for now, or when the sweep was begun.
 ///
 /// # Errors
-/// When a sweep that is to be gone on with cannot be read.
-pub fn may_be_private(args: &SweepArgs) -> Result<bool, Failure> {
-    let (target, network) = match &args.resume {
-        None => (args.target.clone().unwrap_or_default(), word(args.network)),
+/// Usage, for a target that means nothing; or when a sweep that is to be gone on with cannot be read.
+pub fn servers_of(args: &SweepArgs) -> Result<Servers, Failure> {
+    let (target, external, network, workers) = match &args.resume {
+        None => {
+            let (target, external) = target(&args.servers, args.target.as_deref())?;
+            (target, external, word(args.network), args.workers)
+        }
         Some(folder) => {
             let SweepFile { sweep, .. } = Store::open_sweep(folder)?.read_json(SWEEP_FILE)?;
-            let stored = sweep.flags.iter().find_map(|flag| flag.strip_prefix(NETWORK_FLAG));
-            (sweep.target.clone(), stored.unwrap_or("auto").to_string())
+            let stored = |flag: &str| sweep.flags.iter().find_map(|typed| typed.strip_prefix(flag));
+            let network = stored(NETWORK_FLAG).unwrap_or("auto").to_string();
+            let workers = stored(WORKERS_FLAG).and_then(|number| number.parse().ok());
+            (sweep.target, sweep.external, network, workers)
         }
     };
-    Ok(network != word(NetworkChoice::Host) && catalog::find(&target).is_some())
+    let is_started = external.is_some() || catalog::find(&target).is_some();
+    Ok(Servers {
+        may_be_private: network != word(NetworkChoice::Host) && is_started,
+        workers,
+    })
 }
 
 fn slo(text: &str) -> Result<Slo, String> {
@@ -432,7 +463,7 @@ mod tests {
             ("--target thread --clients 1,2 --network host", false),
             ("--target 127.0.0.1:7 --clients 1,2", false),
         ] {
-            assert_eq!(may_be_private(&typed(words)).unwrap(), may, "{words}");
+            assert_eq!(servers_of(&typed(words)).unwrap().may_be_private, may, "{words}");
         }
     }
 
@@ -440,12 +471,13 @@ mod tests {
     fn a_sweep_goes_on_in_the_network_that_it_was_begun_in() {
         let results = tempfile::tempdir().unwrap();
         let now = "2026-01-31T10:00:00Z".parse().unwrap();
-        let args = typed("--target thread --clients 1,2 --network host");
+        let args = typed("--target thread --clients 1,2 --network host --workers 2");
         let file = sweep_file(&args, ("2cpu", &[]), now).unwrap();
         let store = Store::create(results.path(), "2026-01-31", "2cpu", "sweep-thread", 0).unwrap();
         store.write_again(SWEEP_FILE, &store::pretty_json(&file)).unwrap();
         let resumed = typed(&format!("--resume {}", store.folder().display()));
-        assert!(!may_be_private(&resumed).unwrap());
+        let servers = servers_of(&resumed).unwrap();
+        assert_eq!((servers.may_be_private, servers.workers), (false, Some(2)));
         let machine = crate::environment::machine().unwrap();
         assert_eq!(plan_at(&file.sweep, 1, &machine).unwrap().network, NetworkChoice::Host);
     }

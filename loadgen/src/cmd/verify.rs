@@ -3,10 +3,11 @@
 use super::leftovers;
 use crate::cmd::arguments::VerifyArgs;
 use crate::cmd::output::print;
-use crate::cmd::resolve::servers::servers;
+use crate::cmd::resolve::servers::target;
 use crate::failure::{Exit, Failure};
 use crate::interrupt;
 use crate::notice::notice;
+use crate::record::Reach;
 use crate::subject;
 use comfy_table::{ContentArrangement, Table, presets};
 use echo_contract::catalog::{self, Capacity, ExpectedFailure, Frequency, TARGETS, Target};
@@ -47,35 +48,15 @@ fn expected_of(server: &subject::Server) -> &'static [ExpectedFailure] {
 /// # Errors
 /// When a target cannot be had, or breaks a rule.
 pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
-    let named: Vec<&'static Target> = match args.target.as_str() {
+    let named: Vec<&'static Target> = match args.target.trim() {
         "all" => TARGETS.iter().collect(),
         name => catalog::find(name).into_iter().collect(),
     };
-    leftovers::remove(|| 0);
     let mut broken = Vec::new();
     if named.is_empty() {
-        let servers = servers(&args.servers)?;
-        let external = servers.iter().find(|server| server.name == args.target);
-        if let Some(external) = external.filter(|_| !args.no_build) {
-            subject::prepare_external(external)?;
-        }
-        let server = subject::obtain(&subject::Request {
-            external,
-            ..subject::Request::attach(&args.target)
-        })?;
-        // One of ours, also in a container: a pool is asked for no more than it has workers.
-        let workers = args.workers.or(server.description().workers).unwrap_or(1);
-        let profile = server
-            .row()
-            .map_or(Profile::unbounded(), |row| Profile::of(row, workers as usize));
-        let expected_failures = expected_of(&server);
-        let address = server.address();
-        let findings = check(&args.target, move |tell| {
-            conformance::verify(&Subject::attached(address, profile).expecting(expected_failures), tell)
-        })?;
-        if !conformance::passed(&findings) {
-            broken.push(args.target.clone());
-        }
+        broken.extend(other(args)?);
+    } else {
+        leftovers::remove(|| 0);
     }
     for target in named {
         let workers = args.workers.or(match target.capacity {
@@ -101,6 +82,40 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         Exit::Fault,
         format!("the echo contract is broken by: {}", broken.join(", ")),
     ))
+}
+
+/// Checks a server that is not of the catalog: one of the user's own, or whoever is at an address. Its name, where it breaks a rule.
+fn other(args: &VerifyArgs) -> Result<Option<String>, Failure> {
+    let (target, external) = target(&args.servers, Some(&args.target))?;
+    let reach = Reach {
+        public: args.reach.allow_public,
+        ..Reach::default()
+    };
+    if external.is_none() {
+        // A name that means nothing is told before anything else is done.
+        subject::resolve(&target, reach, &[])?;
+    }
+    leftovers::remove(|| 0);
+    if let Some(external) = external.as_ref().filter(|_| !args.no_build) {
+        subject::prepare_external(external)?;
+    }
+    let server = subject::obtain(&subject::Request {
+        external: external.as_ref(),
+        connect_timeout: args.reach.connect_timeout,
+        reach,
+        ..subject::Request::attach(&target)
+    })?;
+    // One of ours, also in a container: a pool is asked for no more than it has workers.
+    let workers = args.workers.or(server.description().workers).unwrap_or(1);
+    let profile = server
+        .row()
+        .map_or(Profile::unbounded(), |row| Profile::of(row, workers as usize));
+    let expected_failures = expected_of(&server);
+    let address = server.address();
+    let findings = check(&target, move |tell| {
+        conformance::verify(&Subject::attached(address, profile).expecting(expected_failures), tell)
+    })?;
+    Ok((!conformance::passed(&findings)).then_some(target))
 }
 
 /// Makes the checks on a thread of their own, which may wait for a server when the user wants to stop; the table then says

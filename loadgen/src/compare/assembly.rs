@@ -178,8 +178,7 @@ fn notes(measurement: &Measurement, parts: &Parts<'_>) -> Vec<String> {
             recorded.unclean_closes
         ));
     }
-    let was_started = stopped.stats.is_some() || stopped.usage.is_some();
-    if was_started && !stopped.clean {
+    if !stopped.clean {
         notes.push(format!("the server did not stop in order: {}", stopped.text));
     }
     notes

@@ -39,7 +39,6 @@ pub struct Context<'a> {
     pub place: Option<SuitePlace>,
     /// `--workers` of a server that is started.
     pub workers: Option<u32>,
-    pub allow_public: bool,
     pub no_build: bool,
     /// loadgen's own command line, for the record.
     pub command: &'a [String],
@@ -120,7 +119,7 @@ fn in_private_network(
     let (sender, receiver) = mpsc::channel();
     let (place, command, round_environment) = (context.place.clone(), context.command, context.round_environment);
     let output_folder = context.output_folder;
-    let (workers, allow_public, no_build) = (context.workers, context.allow_public, context.no_build);
+    let (workers, no_build) = (context.workers, context.no_build);
     thread::scope(|scope| {
         let asked_to_stop = &asked_to_stop;
         let trial = scope.spawn(move || {
@@ -132,7 +131,6 @@ fn in_private_network(
             let context = Context {
                 place,
                 workers,
-                allow_public,
                 no_build,
                 command,
                 round_environment,
@@ -188,10 +186,10 @@ fn measure(
     let plan = &Plan {
         // Where a server runs that was there before is not ours to say: a thread that never sleeps could take its CPU.
         looks_for_answers: plan.looks_for_answers && target.origin == Origin::Started,
-        source_addresses: source_addresses(plan, server.address()),
+        source_addresses: source_addresses(plan, server.addresses()),
         ..plan.clone()
     };
-    let (address, probes) = (server.address(), server.probes());
+    let probes = server.probes();
     let network_before = network::read();
     let syscalls = syscall_counter(&server, plan);
     let mut watch = Watch {
@@ -200,7 +198,7 @@ fn measure(
         interrupted: context.interrupted,
         progress,
     };
-    let recorded = engine::run(plan, &payload, address, &mut watch);
+    let recorded = engine::run_over(plan, &payload, server.addresses(), &mut watch);
     let readings = watch.watcher.into_readings();
     let tracking = network::tracking();
     let network = network_before
@@ -242,8 +240,9 @@ fn what_is_sent(plan: &Plan) -> Result<(Payload, Opening), Failure> {
 /// Where connections start from. A workload that opens them all the time is given more than one address of loopback where nobody
 /// said otherwise: of an address's ports the kernel finds a half at once, and then looks through all of them for each
 /// connection until those of a second ago may be used again.
-fn source_addresses(plan: &Plan, server: SocketAddr) -> Vec<Ipv4Addr> {
-    let is_here = matches!(server.ip().to_canonical(), IpAddr::V4(address) if address.is_loopback());
+fn source_addresses(plan: &Plan, servers: &[SocketAddr]) -> Vec<Ipv4Addr> {
+    let is_v4_loopback = |ip: IpAddr| matches!(ip, IpAddr::V4(address) if address.is_loopback());
+    let is_here = (servers.iter()).all(|server| is_v4_loopback(server.ip().to_canonical()));
     let reopens = plan.workload.churn || plan.workload.messages_per_connection.is_some();
     if reopens && plan.source_addresses.is_empty() && is_here {
         (1..=CHURN_ADDRESSES)
@@ -272,7 +271,7 @@ fn request<'a>(
         opening: Some(opening),
         source_addresses: &plan.source_addresses,
         arguments,
-        allow_public: context.allow_public,
+        reach: plan.reach,
         no_build: context.no_build,
         counts_syscalls: plan.counting,
     }
@@ -322,6 +321,8 @@ fn syscall_counter(server: &Server, plan: &Plan) -> Result<Arc<SyscallCounter>, 
 pub struct RealTrials<'a> {
     /// loadgen's own command line, for the records.
     pub command: &'a [String],
+    /// `--workers` of the servers; none leaves it to each.
+    pub workers: Option<u32>,
     /// Whether binaries are taken as they are.
     pub no_build: bool,
     /// The round that runs, and the environment when it began.
@@ -350,8 +351,7 @@ impl Trials for RealTrials<'_> {
         let context = Context {
             round_environment: self.round.as_ref().map(|(_, environment)| environment),
             place: Some(place.clone()),
-            workers: None,
-            allow_public: false,
+            workers: self.workers,
             no_build: true, // `prepare` has built everything.
             command: self.command,
             interrupted: &interrupt::asked,

@@ -35,14 +35,14 @@ struct Crew<'a> {
     traced: usize,
 }
 
-/// Runs the plan's workload against the address; each worker traces so many messages.
+/// Runs the plan's workload against the addresses, at least one; each worker traces so many messages.
 ///
 /// # Errors
 /// When a worker cannot be set up or its event loop fails.
 pub(super) fn run(
     plan: &Plan,
     payload: &Payload,
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     observer: &mut dyn Observer,
     traced: usize,
 ) -> Result<Recorded, Failure> {
@@ -58,7 +58,7 @@ pub(super) fn run(
         plan,
         control: &control,
         payload,
-        sockets: SocketMaker::new(address, plan.source_addresses.clone()),
+        sockets: SocketMaker::new(addresses, plan.source_addresses.clone()),
         threads,
         begun_ns: now_ns(),
         traced,

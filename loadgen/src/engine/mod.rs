@@ -172,6 +172,19 @@ pub fn run(
     run_traced(plan, payload, address, observer, 0)
 }
 
+/// The same against several addresses of one name: clients are dealt out to them in turn.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_over(
+    plan: &Plan,
+    payload: &Payload,
+    addresses: &[SocketAddr],
+    observer: &mut dyn Observer,
+) -> Result<Recorded, Failure> {
+    crew::run(plan, payload, addresses, observer, 0)
+}
+
 /// The same, and keeps the times of the first `messages` messages of each worker.
 ///
 /// # Errors
@@ -183,7 +196,7 @@ pub fn run_traced(
     observer: &mut dyn Observer,
     messages: usize,
 ) -> Result<Recorded, Failure> {
-    crew::run(plan, payload, address, observer, messages)
+    crew::run(plan, payload, &[address], observer, messages)
 }
 
 fn as_ns(duration: Duration) -> u64 {

@@ -11,25 +11,28 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// How sockets are made; the same for all.
 #[derive(Clone, Debug)]
 pub(super) struct SocketMaker {
-    address: SockaddrStorage,
-    family: AddressFamily,
+    /// Clients are dealt out to them in turn; at least one.
+    addresses: Vec<(SockaddrStorage, AddressFamily)>,
     sources: Vec<Ipv4Addr>,
     /// Set on each socket where the system's default is another one.
     congestion: Option<OsString>,
 }
 
 impl SocketMaker {
-    pub(super) fn new(address: SocketAddr, sources: Vec<Ipv4Addr>) -> Self {
-        let family = if address.is_ipv4() {
-            AddressFamily::Inet
-        } else {
-            AddressFamily::Inet6
+    pub(super) fn new(addresses: &[SocketAddr], sources: Vec<Ipv4Addr>) -> Self {
+        let with_family = |address: &SocketAddr| {
+            let family = if address.is_ipv4() {
+                AddressFamily::Inet
+            } else {
+                AddressFamily::Inet6
+            };
+            ((*address).into(), family)
         };
+        let addresses: Vec<_> = addresses.iter().map(with_family).collect();
         Self {
-            address: address.into(),
-            family,
+            congestion: addresses.first().and_then(|(_, family)| congestion_to_set(*family)),
+            addresses,
             sources,
-            congestion: congestion_to_set(family),
         }
     }
 
@@ -38,8 +41,10 @@ impl SocketMaker {
     /// # Errors
     /// What the system says; the socket is closed again.
     pub(super) fn open(&self, client: u32) -> Result<(OwnedFd, bool), Errno> {
+        let client = client as usize;
+        let (address, family) = &self.addresses[client % self.addresses.len()];
         let fd = socket::socket(
-            self.family,
+            *family,
             SockType::Stream,
             SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
             None,
@@ -51,13 +56,14 @@ impl SocketMaker {
         if !self.sources.is_empty() {
             // The port is chosen at connect(), by the whole address pair: else each source would end at 28,232.
             setsockopt(&fd, sockopt::IpBindAddressNoPort, &true)?;
-            let source = self.sources[client as usize % self.sources.len()];
+            // Every pair of a source and an address comes to be used.
+            let source = self.sources[client / self.addresses.len() % self.sources.len()];
             socket::bind(
                 fd.as_raw_fd(),
                 &SockaddrIn::from(std::net::SocketAddrV4::new(source, 0)),
             )?;
         }
-        match connect(fd.as_raw_fd(), &self.address) {
+        match connect(fd.as_raw_fd(), address) {
             Ok(()) => Ok((fd, true)),
             Err(Errno::EINPROGRESS) => {
                 // On loopback the handshake is over before connect() returns, only its answer comes too late for the

@@ -46,7 +46,7 @@ pub fn round_trips(address: SocketAddr, trips: usize, bytes: usize, cpus: &[usiz
     if !cpus.is_empty() {
         worker::pin(cpus)?;
     }
-    let (socket, _) = SocketMaker::new(address, vec![]).open(0)?;
+    let (socket, _) = SocketMaker::new(&[address], vec![]).open(0)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLOUT, 0))?;
     wait(&epoll)?;

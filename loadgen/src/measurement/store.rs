@@ -103,6 +103,13 @@ impl Store {
         Ok(self)
     }
 
+    /// Removes the folder again, in which nothing was kept.
+    pub fn discard(self) {
+        debug_assert!(self.records.is_empty(), "a record is never thrown away");
+        // What stays behind is empty, and says so.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder

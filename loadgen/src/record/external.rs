@@ -1,6 +1,6 @@
 //! A server that is not of the catalog: any command that listens on the port it is given.
 
-use super::NetworkChoice;
+use super::{NetworkChoice, Workload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -143,6 +143,22 @@ impl Placeholders {
 }
 
 impl External {
+    /// Warm-up of a workload with this server, in milliseconds: the workload's, or the server's own where that is longer. A job has
+    /// none.
+    #[must_use]
+    pub fn warmup_ms_of(&self, workload: &Workload) -> u64 {
+        match self.warmup_ms {
+            Some(own_ms) if !workload.is_job() => workload.warmup_ms.max(own_ms),
+            _ => workload.warmup_ms,
+        }
+    }
+
+    /// Where it is started when this network was asked for.
+    #[must_use]
+    pub fn network_of(&self, asked: NetworkChoice) -> NetworkChoice {
+        self.network.unwrap_or(asked)
+    }
+
     /// Whether the server can learn its port at all.
     #[must_use]
     pub fn is_told_its_port(&self) -> bool {

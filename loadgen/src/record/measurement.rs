@@ -161,6 +161,12 @@ pub struct Target {
     /// `--workers` of the server.
     pub workers: Option<u32>,
     pub address: String,
+    /// Where clients were connected to several addresses of its name, in turn: all of them. Else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Addresses of its name that did not answer, and were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses_silent: Vec<String>,
     /// `started` for this run, or `attached` to what listened already.
     pub origin: Origin,
     /// First process of the server; null where it cannot be found.

@@ -50,6 +50,9 @@ pub struct Plan {
     /// Whose network a server that loadgen starts is measured in.
     #[serde(default = "NetworkChoice::before_there_was_one")]
     pub network: NetworkChoice,
+    /// How a target that is named by its address is reached.
+    #[serde(default)]
+    pub reach: Reach,
     /// The server of that name, where it is not one of the catalog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
@@ -79,6 +82,26 @@ impl fmt::Display for At {
             Self::WorkNs(ns) => write!(f, "work {}", humantime::format_duration(Duration::from_nanos(*ns))),
         }
     }
+}
+
+/// See [`Plan::reach`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reach {
+    /// Whether addresses outside of loopback and private networks may be loaded.
+    pub public: bool,
+    /// Which addresses of a name that has several are connected to.
+    pub addresses: AddressChoice,
+}
+
+/// See [`Reach::addresses`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AddressChoice {
+    /// The first that answers, as before there was a choice
+    #[default]
+    First,
+    /// All that answer, clients dealt out to them in turn
+    All,
 }
 
 /// See [`Plan::network`].

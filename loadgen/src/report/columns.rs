@@ -89,6 +89,16 @@ pub fn name(row: &Row) -> String {
     format!("{}{mark}", row.target)
 }
 
+/// `tokio 1.54.1`. What a server of the user's own runs on, only its version command says.
+#[must_use]
+pub fn runtime(name: Option<&str>, version: Option<&str>) -> String {
+    match (name, version) {
+        (None, Some(version)) => version.to_owned(),
+        (None, None) => nothing(),
+        (Some(name), version) => format!("{name} {}", version.unwrap_or_default()),
+    }
+}
+
 /// A heading of two lines as one.
 #[must_use]
 pub fn one_line(heading: &str) -> String {

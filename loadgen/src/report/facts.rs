@@ -2,10 +2,10 @@
 //! whatever draws them. Sentences may have words in backquotes.
 
 use crate::measurement::store::Stored;
-use crate::record::{At, Measurement};
-use crate::report::columns::nothing;
+use crate::record::{At, Measurement, Target};
+use crate::report::columns::{nothing, runtime};
 use crate::report::table::Grid;
-use crate::report::{claims, terminal};
+use crate::report::{claims, sheets, terminal};
 use crate::suite::matrix::{Suite, SuiteFile};
 use crate::suite::results::Results;
 use crate::text::{bytes, counted, figure, milliseconds, minutes, percent};
@@ -137,18 +137,18 @@ pub fn machine(trial: &Measurement) -> Grid {
 pub fn targets(suite: &Suite, stored: &[Stored]) -> Grid {
     let of = |name: &String| {
         let mut of = stored.iter().map(|stored| &stored.measurement.target);
-        of.find(|target| target.name == *name && target.runtime.is_some())
+        let was_seen = |target: &Target| match suite.external(name) {
+            None => target.runtime.is_some(),
+            Some(_) => target.command.is_some(),
+        };
+        of.find(|target| target.name == *name && was_seen(target))
     };
     let or_none = |fact: &Option<String>| fact.clone().unwrap_or_else(nothing);
     let rows = (suite.all_targets().filter_map(of)).map(|target| {
         vec![
-            target.name.clone(),
+            sheets::label(suite, &target.name),
             or_none(&target.model),
-            format!(
-                "{} {}",
-                or_none(&target.runtime),
-                target.runtime_version.as_deref().unwrap_or_default()
-            ),
+            runtime(target.runtime.as_deref(), target.runtime_version.as_deref()),
             or_none(&target.io_interface),
             or_none(&target.accept_model),
             or_none(&target.buffer_policy),

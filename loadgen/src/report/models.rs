@@ -15,8 +15,11 @@ use std::fmt::Write as _;
 pub fn models(file: &SuiteFile, results: &Results) -> String {
     let mut text = String::new();
     for scenario in &original::SCENARIOS {
-        let rows = original::COLUMNS.map(|(model, _)| row_of_model(results, scenario.workload, model));
-        if rows.iter().any(Option::is_some) {
+        let rows = original::COLUMNS.map(|(model, _)| OfModel {
+            ours: row_of_model(results, scenario.workload, model),
+            example: example_of_model(results, scenario.workload, model),
+        });
+        if rows.iter().any(|of| of.ours.or(of.example).is_some()) {
             let _ = writeln!(
                 text,
                 "### {}\n\n{}",
@@ -27,8 +30,9 @@ pub fn models(file: &SuiteFile, results: &Results) -> String {
     }
     let _ = writeln!(
         text,
-        "Ours: median of {} on `{}`, {} (UTC); requests/s with its smallest..largest, max CPU as % of a core in the highest 100 ms \
+        "{}Ours: median of {} on `{}`, {} (UTC); requests/s with its smallest..largest, max CPU as % of a core in the highest 100 ms \
          (n/a in jobs shorter than ten of them), max memory as user + kernel. \"Original\" is {}: its figures are quoted, not comparable.",
+        externals(results),
         counted(u64::from(results.rounds_done), "round", "rounds"),
         file.label,
         day(&file.started_at),
@@ -55,11 +59,7 @@ pub fn runtimes(file: &SuiteFile, results: &Results) -> String {
         let or_none = |fact: &Option<String>| fact.clone().unwrap_or_else(nothing);
         let mut cells = vec![
             columns::name(row),
-            format!(
-                "{} {}",
-                or_none(&row.runtime),
-                row.runtime_version.as_deref().unwrap_or_default()
-            ),
+            columns::runtime(row.runtime.as_deref(), row.runtime_version.as_deref()),
             or_none(&row.io_interface),
         ];
         cells.extend(columns.iter().map(|column| (column.cell)(row)));
@@ -68,9 +68,10 @@ pub fn runtimes(file: &SuiteFile, results: &Results) -> String {
     let mut text = table::markdown(&headings, 3, cells);
     let _ = writeln!(
         text,
-        "\n`{}`: {}. Median of {} on `{}`, {} (UTC).{}",
+        "\n`{}`: {}. {}Median of {} on `{}`, {} (UTC).{}",
         workload.name,
         workload_line(workload),
+        externals(results),
         counted(u64::from(results.rounds_done), "round", "rounds"),
         file.label,
         day(&file.started_at),
@@ -121,21 +122,35 @@ fn day(time: &str) -> &str {
     time.split('T').next().unwrap_or(time)
 }
 
-/// One scenario: each metric of the original, for each model ours and its own.
-fn beside_the_original(scenario: &Scenario, ours: &[Option<&Row>; 3]) -> String {
+/// The rows of one model in a scenario, as far as they were measured.
+struct OfModel<'a> {
+    ours: Option<&'a Row>,
+    /// A server of the original's kind.
+    example: Option<&'a Row>,
+}
+
+/// One scenario: each metric of the original, for each model ours, one of the original's kind where it was measured beside
+/// them, and its own.
+fn beside_the_original(scenario: &Scenario, rows: &[OfModel<'_>; 3]) -> String {
     let mut headings = vec!["metric".to_string()];
-    for ((model, word), row) in original::COLUMNS.iter().zip(ours) {
-        headings.push(row.map_or_else(|| model.as_str().to_string(), |row| row.target.clone()));
+    for ((model, word), of) in original::COLUMNS.iter().zip(rows) {
+        headings.push(
+            of.ours
+                .map_or_else(|| model.as_str().to_string(), |row| row.target.clone()),
+        );
+        headings.extend(of.example.map(|row| row.target.clone()));
         headings.push(format!("original: {word}"));
     }
-    let rows = scenario.rows.iter().zip(METRICS).map(|(figures, metric)| {
-        let pairs = original::COLUMNS.iter().zip(ours).flat_map(|((model, _), row)| {
-            let ours = row.map_or_else(nothing, *metric);
-            [ours, figures.of(*model).to_string()]
-        });
-        std::iter::once(figures.metric.to_string()).chain(pairs).collect()
+    let lines = scenario.rows.iter().zip(METRICS).map(|(figures, metric)| {
+        let mut line = vec![figures.metric.to_string()];
+        for ((model, _), of) in original::COLUMNS.iter().zip(rows) {
+            line.push(of.ours.map_or_else(nothing, *metric));
+            line.extend(of.example.map(*metric));
+            line.push(figures.of(*model).to_string());
+        }
+        line
     });
-    table::markdown(&headings, 1, rows)
+    table::markdown(&headings, 1, lines)
 }
 
 type Metric = fn(&Row) -> String;
@@ -170,11 +185,25 @@ fn row_of_model<'a>(results: &'a Results, workload: &'a str, model: Model) -> Op
     let of = || {
         results
             .of_workload(workload)
-            .filter(move |row| !row.control && row.model.as_deref() == Some(model.as_str()))
+            .filter(move |row| !row.control && !row.is_external && row.model.as_deref() == Some(model.as_str()))
     };
     let preferred = match model {
         Model::Event => "event-tokio",
         other => other.as_str(),
     };
     of().find(|row| row.target == preferred).or_else(|| of().next())
+}
+
+/// The server of the original's kind, where it was measured.
+fn example_of_model<'a>(results: &'a Results, workload: &'a str, model: Model) -> Option<&'a Row> {
+    let mut rows = results.of_workload(workload);
+    rows.find(|row| !row.control && row.is_external && row.name == original::example(model))
+}
+
+/// What the mark on some names means; nothing where there is none.
+fn externals(results: &Results) -> &'static str {
+    match results.rows.iter().any(|row| row.is_external) {
+        true => "External: a server that is not of this project, started and measured here like ours. ",
+        false => "",
+    }
 }

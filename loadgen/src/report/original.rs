@@ -13,6 +13,16 @@ pub const COLUMNS: [(Model, &str); 3] = [
     (Model::Event, "event-driven"),
 ];
 
+/// The server of `examples/servers.toml` that is of the kind of the original's: its figures are measured, not quoted.
+#[must_use]
+pub fn example(model: Model) -> &'static str {
+    match model {
+        Model::Fork => "python-fork",
+        Model::Thread => "python-thread",
+        Model::Event => "python-asyncio",
+    }
+}
+
 /// One scenario of the original, columns forked, multithread, event-driven.
 pub struct Scenario {
     /// Name of our workload with the same clients and messages.

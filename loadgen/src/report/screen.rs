@@ -227,12 +227,13 @@ pub fn overview(file: &SuiteFile, results: &Results, workload: &str, width: u16)
     fitted(&names, vec![group], width).join("\n\n")
 }
 
-/// The targets as rows name them: one in a container says so.
+/// The targets with what is special about them: a server of the user's own, or one in a container.
 fn labels(file: &SuiteFile, results: &Results) -> Vec<String> {
     let label = |name: &String| {
-        let in_container = format!("{name} (container)");
-        let is_so = results.rows.iter().any(|row| row.target == in_container);
-        if is_so { in_container } else { name.clone() }
+        let mut rows = results.rows.iter().filter(|row| row.name == *name);
+        let in_container = rows.any(|row| row.target.ends_with(" (container)"));
+        let mark = if in_container { " (container)" } else { "" };
+        format!("{}{mark}", sheets::label(&file.suite, name))
     };
     file.suite.all_targets().map(label).collect()
 }

@@ -4,7 +4,7 @@ use crate::report::claims::level;
 use crate::report::table::{Column, Grid, Group, fitted};
 use crate::report::terminal::wrapped;
 use crate::suite::findings::{Findings, Judged, Table, has_rounds_enough};
-use crate::suite::matrix::SuiteFile;
+use crate::suite::matrix::{Suite, SuiteFile};
 use crate::text::{count, figure, percent};
 
 /// What one of them shows, and one column for each of some findings.
@@ -147,7 +147,7 @@ pub fn grids(file: &SuiteFile, findings: &Findings) -> Vec<Told> {
         headings.extend(sheet.columns.iter().map(|(heading, _)| heading.replace('\n', " ")));
         let rows = file.suite.all_targets().map(|name| {
             let cells = sheet.columns.iter().map(|(_, table)| cell(table, name, false));
-            std::iter::once(name.clone()).chain(cells).collect()
+            std::iter::once(label(&file.suite, name)).chain(cells).collect()
         });
         let below: Vec<[String; 2]> = sheet.columns.iter().map(|(_, table)| would_show(table)).collect();
         let would_show = (0..).zip(WOULD_SHOW).filter_map(|(place, name)| {
@@ -165,6 +165,13 @@ pub fn grids(file: &SuiteFile, findings: &Findings) -> Vec<Told> {
         }
     };
     sheets(file, findings).iter().map(told).collect()
+}
+
+/// A target's name, marked where it is a server of the user's own.
+#[must_use]
+pub fn label(suite: &Suite, name: &str) -> String {
+    let mark = suite.external(name).map_or("", |_| " (external)");
+    format!("{name}{mark}")
 }
 
 /// Title and table of each in Markdown.

@@ -234,6 +234,23 @@ pub fn command(pid: u32) -> Option<Vec<String>> {
     Some(words)
 }
 
+/// Processes that have this variable in their environment, and its value: those of this process's own pid namespace, since an id
+/// means another process in another one, and of them those whose environment may be read.
+#[must_use]
+pub fn with_variable(name: &str) -> Vec<(u32, String)> {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/pid")).ok();
+    let own = namespace("self");
+    let prefix = format!("{name}=");
+    let value_of = |pid: u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let mut variables = environment.split(|byte| *byte == 0);
+        let value = variables.find_map(|variable| variable.strip_prefix(prefix.as_bytes()))?;
+        Some((pid, String::from_utf8_lossy(value).into_owned()))
+    };
+    let is_here = |found: &(u32, String)| namespace(&found.0.to_string()) == own;
+    pids().filter_map(value_of).filter(is_here).collect()
+}
+
 /// What users call a process: the file name of its executable, or the 15 letters the kernel keeps.
 #[must_use]
 pub fn name(pid: u32) -> Option<String> {

@@ -1,21 +1,29 @@
 //! Servers in containers: found by their published port or their service name, described by the engine.
 //!
 //! The engine is asked through its own command, `docker`, and only when a port is answered by something that is not seen as
-//! a process here. What it does not tell stays null, with the reason. It never starts or stops a container.
+//! a process here. What it does not tell stays null, with the reason. It never starts a container, and ends one only that a command of the
+//! user has started for a trial and left behind.
 
+use super::attach::{self, Listener};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::record;
+use crate::sampler::cgroup;
 use crate::sampler::socket::Owner;
 use echo_contract::catalog::Target;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 /// Longest wait for a service of the same network.
 const SERVICE_LIMIT: Duration = Duration::from_secs(2);
+/// Longest wait for the engine to end a container.
+const LONGEST_END: Duration = Duration::from_secs(2);
 /// What an image says of the one binary in it.
 const TITLE: &str = "org.opencontainers.image.title";
 
@@ -33,7 +41,7 @@ pub(super) struct Container {
 impl Container {
     /// Which row of the catalog runs in it.
     pub(super) fn row(&self) -> Option<&'static Target> {
-        super::attach::row_of(&Owner {
+        attach::row_of(&Owner {
             pid: self.pid,
             name: self.command.first()?.clone(),
             executable: None,
@@ -57,6 +65,35 @@ pub(super) fn publishing(port: u16) -> Result<Option<Container>, String> {
     let filter = format!("publish={port}");
     let ids = docker(&["ps", "--no-trunc", "--quiet", "--filter", &filter])?;
     ids.lines().next().map(with_id).transpose()
+}
+
+/// The container whose server answers at an address of this machine: it listens there itself, on the host's network, or it
+/// publishes the port; none when no container does.
+///
+/// # Errors
+/// As [`publishing`].
+pub(super) fn answering(address: SocketAddr) -> Result<Option<Container>, String> {
+    let own = cgroup::container_id(std::process::id());
+    let listens = match attach::listener(address) {
+        Listener::Known(owner) => cgroup::container_id(owner.pid).filter(|id| Some(id) != own.as_ref()),
+        Listener::None | Listener::Several(_) | Listener::Unknown(_) => None,
+    };
+    match listens {
+        Some(id) => with_id(&id).map(Some),
+        None => publishing(address.port()),
+    }
+}
+
+/// Ends a container that a command of the user has started for a trial, if it has outlived that command; whether it had.
+///
+/// # Errors
+/// Why it runs on.
+pub(super) fn end(id: &str) -> Result<bool, String> {
+    // What is not known any more has ended and was removed.
+    match unless_it_hangs(&["inspect", "--format", "{{.State.Running}}", id]) {
+        Ok(state) if state.trim() == "true" => unless_it_hangs(&["kill", id]).map(|_| true),
+        Ok(_) | Err(_) => Ok(false),
+    }
 }
 
 /// The container of this id.
@@ -93,13 +130,33 @@ pub(super) fn is_answered(address: SocketAddr) -> bool {
 
 /// What `docker` prints, or why it does not, as one phrase.
 fn docker(arguments: &[&str]) -> Result<String, String> {
-    let mut command = Command::new("docker");
-    command.args(arguments).stdin(Stdio::null());
+    let mut command = command(arguments);
     // An engine that hangs does not answer its own command either.
     let ran = interrupt::unless_asked(move || command.output());
-    let output = ran
-        .ok_or_else(|| Failure::interrupted().text)?
-        .map_err(|error| format!("docker {} cannot be run: {error}", arguments[0]))?;
+    printed(arguments, ran.ok_or_else(|| Failure::interrupted().text)?)
+}
+
+/// The same, also when the user wants to stop: what was started has to be ended then too.
+fn unless_it_hangs(arguments: &[&str]) -> Result<String, String> {
+    let mut command = command(arguments);
+    let (tell, told) = mpsc::channel();
+    // It is left behind when nobody waits for it any more.
+    thread::spawn(move || tell.send(command.output()));
+    let ran = told.recv_timeout(LONGEST_END);
+    printed(
+        arguments,
+        ran.map_err(|_| format!("docker {} does not answer", arguments[0]))?,
+    )
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new("docker");
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn printed(arguments: &[&str], ran: io::Result<Output>) -> Result<String, String> {
+    let output = ran.map_err(|error| format!("docker {} cannot be run: {error}", arguments[0]))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let first = text.lines().next().unwrap_or("no reason given");

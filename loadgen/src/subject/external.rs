@@ -1,17 +1,22 @@
 //! Servers that are not of the catalog: built, started on a free port, and up with their first echo.
 
+use super::attach::{self, Listener};
 use super::build;
+use super::container;
 use super::fingerprint::sha256_of;
-use super::obtain::Request;
+use super::leftovers::Mark;
+use super::obtain::{Request, Seen};
 use super::probe::{Probe, Probes};
 use super::server::{Process, Server, last_lines};
 use super::spawn::{Launch, Running, Starting, Stdout, how_ended};
+use crate::environment::network;
 use crate::failure::{Exit, Failure};
 use crate::interrupt;
 use crate::notice::notice;
-use crate::record::{self, External, Origin, Placeholders, Tool};
+use crate::record::{self, External, NetworkChoice, Origin, Placeholders, Tool};
 use crate::sampler::cgroup::Cgroup;
 use crate::sampler::process;
+use crate::sampler::socket::Owner;
 use echo_contract::ready::Ready;
 use regex::Regex;
 use std::fs;
@@ -151,6 +156,10 @@ pub(super) fn start(request: &Request<'_>, external: &External) -> Result<Server
         .environment
         .iter()
         .map(|(name, value)| (name.clone(), placeholders.fill(value)))
+        .chain([(
+            Mark::VARIABLE.to_owned(),
+            Mark::of(&external.name, address.port()).to_string(),
+        )])
         .collect();
     let folder = external.folder.as_ref().map(|folder| placeholders.fill(folder));
     let launch = Launch {
@@ -166,27 +175,101 @@ pub(super) fn start(request: &Request<'_>, external: &External) -> Result<Server
         counts_syscalls: request.counts_syscalls,
     };
     let is_up = |starting: &mut Starting| await_echo(starting, external, address, request);
-    let (running, (probes, ready)) = Running::start_until(&launch, Cgroup::create(), Stdout::Kept, is_up)
-        .map_err(|failure| Failure::new(failure.exit, format!("{}: {}", external.name, failure.text)))?;
-    Ok(Server {
+    let (running, (probes, ready)) =
+        Running::start_until(&launch, Cgroup::create(), Stdout::Kept, is_up).map_err(|failure| {
+            end_container(external, address);
+            Failure::new(failure.exit, format!("{}: {}", external.name, failure.text))
+        })?;
+    let up = Up {
+        running,
         address,
-        row: None,
-        description: record::Target {
-            name: external.name.clone(),
-            model: Some(external.model.as_str().into()),
-            runtime_version: version_of(external),
-            workers: request.workers,
-            address: address.to_string(),
-            origin: Origin::Started,
-            pid: Some(running.pid()),
-            command: Some(words.clone()),
-            ready,
-            binary_sha256: sha256_of(&process::executable_link(running.pid())),
-            ..record::Target::default()
-        },
         probes,
-        process: Process::Started(Box::new(running)),
+        ready,
+        command: words,
+    };
+    Ok(up.server(request, external))
+}
+
+/// A server that has echoed.
+struct Up {
+    running: Running,
+    address: SocketAddr,
+    probes: Probes,
+    ready: Option<Ready>,
+    command: Vec<String>,
+}
+
+impl Up {
+    fn server(self, request: &Request<'_>, external: &External) -> Server {
+        let seen = seen_elsewhere(&self.running, self.address);
+        let pid = seen.as_ref().map_or(Some(self.running.pid()), |seen| seen.pid);
+        Server {
+            addresses: vec![self.address],
+            row: None,
+            description: record::Target {
+                name: external.name.clone(),
+                model: Some(external.model.as_str().into()),
+                runtime_version: version_of(external),
+                workers: request.workers,
+                address: self.address.to_string(),
+                origin: Origin::Started,
+                pid,
+                command: Some(self.command),
+                ready: self.ready,
+                binary_sha256: pid.and_then(|pid| sha256_of(&process::executable_link(pid))),
+                container: seen.as_ref().and_then(|seen| seen.container.clone()),
+                ..record::Target::default()
+            },
+            probes: self.probes,
+            process: match seen {
+                None => Process::Started(Box::new(self.running)),
+                Some(seen) => Process::StartedElsewhere {
+                    running: Box::new(self.running),
+                    container_id: seen.container_id,
+                    why_no_pid: seen.why_no_pid,
+                },
+            },
+        }
+    }
+}
+
+/// Who serves, where it is none of the command's own processes: a container that `docker run` has started is the engine's child.
+/// None where it is one of them, as always in a private network, where nobody else can be.
+fn seen_elsewhere(running: &Running, address: SocketAddr) -> Option<Seen> {
+    if network::is_private() {
+        return None;
+    }
+    let own = running.processes();
+    let is_own = |owner: &Owner| own.contains(&owner.pid);
+    let who = match attach::listener(address) {
+        Listener::Known(owner) if is_own(&owner) => return None,
+        Listener::Several(owners) if owners.iter().all(is_own) => return None,
+        // It cannot be told here whose a socket is; the command's cost still can.
+        Listener::Unknown(_) => return None,
+        Listener::Known(owner) => format!("{} (pid {})", owner.name, owner.pid),
+        Listener::Several(_) => "several processes".to_owned(),
+        Listener::None => "a process that is not seen here".to_owned(),
+    };
+    let why = |engine: &str| format!("{who} answers at {address}, and is none of the command's processes{engine}");
+    Some(match container::answering(address) {
+        Ok(Some(container)) => Seen::container(container),
+        Ok(None) => Seen::unknown(&why("")),
+        Err(engine) => Seen::unknown(&why(&format!("; {engine}"))),
     })
+}
+
+/// Ends the container of a command that was given up, which may have outlived the command.
+fn end_container(external: &External, address: SocketAddr) {
+    if external.network == Some(NetworkChoice::Host)
+        && let Ok(Some(container)) = container::answering(address)
+        && let Err(why) = container::end(&container.id)
+    {
+        notice(format_args!(
+            "{}: its {} runs on: {why}",
+            external.name,
+            container.describe()
+        ));
+    }
 }
 
 /// Adds what a server printed to `FOLDER/NAME.log`, under a line that says which trial it was.
@@ -231,7 +314,11 @@ fn await_echo(
     };
     loop {
         if let Some(status) = starting.end() {
-            let text = format!("it {} before its first echo", how_ended(status));
+            let hint = match status.success() {
+                true => ": its command has to stay as long as the server does (of `docker run`, leave out --detach)",
+                false => "",
+            };
+            let text = format!("it {} before its first echo{hint}", how_ended(status));
             return Err(with_output(starting, Failure::unreachable(text)));
         }
         let says_so = ready

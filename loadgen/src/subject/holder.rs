@@ -41,6 +41,18 @@ pub(super) enum Holder {
     Unseen(String),
 }
 
+impl Holder {
+    /// Whether what can be said of one holds for the other.
+    fn is_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Process(one), Self::Process(other)) => one.pid == other.pid,
+            (Self::Container(one), Self::Container(other)) => one.id == other.id,
+            (Self::Nobody, Self::Nobody) | (Self::Service, Self::Service) | (Self::Unseen(_), Self::Unseen(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Where a target is to be found, and who is there: its port on this machine, or the service of its name.
 pub(super) fn holder_of(row: &'static catalog::Target) -> (SocketAddr, Holder) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, row.port));
@@ -63,6 +75,16 @@ pub(super) fn awaited(row: &'static catalog::Target, limit: Duration) -> (Socket
             return found;
         }
         interrupt::sleep(SERVICE_RETRY);
+    }
+}
+
+/// Who answers at all of these addresses; at least one. Of several servers none stands for the others.
+pub(super) fn holder_at_all(addresses: &[SocketAddr]) -> Holder {
+    let mut holders: Vec<Holder> = addresses.iter().map(|address| holder_at(*address)).collect();
+    let first = holders.remove(0);
+    match holders.iter().find(|other| !first.is_the_same(other)) {
+        None => first,
+        Some(_) => Holder::Unseen("several servers answer, each at an address of its own".into()),
     }
 }
 

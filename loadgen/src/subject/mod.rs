@@ -31,7 +31,7 @@ pub use obtain::{Request, obtain};
 pub use owner::run_as_owner_of;
 pub use payload::{file_of, read_payload};
 pub use probe::Probes;
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, is_localhost, resolve, spelled};
 pub use server::{Server, Stopped};
 pub use spawn::Usage;
 pub use truth::{TRUTH_VERB, TruthServer};

@@ -5,14 +5,14 @@ use super::build::{self, server_directory};
 use super::container::{self, Container};
 use super::external;
 use super::fingerprint::sha256_of;
-use super::holder::{Holder, awaited, holder_at, holder_of};
-use super::probe::{self, Probe};
+use super::holder::{Holder, awaited, holder_at_all, holder_of};
+use super::probe::{Probe, Probes, echoes_wanted};
 use super::resolve::{Resolved, resolve};
 use super::server::{Process, Server, last_lines};
 use super::spawn::{self, Running};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::interrupt;
-use crate::record::{self, External, Origin, Start};
+use crate::record::{self, AddressChoice, External, Origin, Reach, Start};
 use crate::sampler::cgroup::{self, Cgroup};
 use crate::sampler::process::{self, Watch};
 use crate::sampler::socket::Owner;
@@ -37,12 +37,12 @@ pub struct Request<'a> {
     pub connect_timeout: Duration,
     /// What the first echo is of; none takes a line of random bytes.
     pub opening: Option<&'a Opening>,
-    /// Addresses that it is asked for from, in turn; empty leaves the choice to the kernel.
-    pub source_addresses: &'a [Ipv4Addr],
     /// Further flags of a server that is started.
     pub arguments: &'a [String],
-    /// Whether an address outside of loopback and private networks may be loaded.
-    pub allow_public: bool,
+    /// How an address is reached.
+    pub reach: Reach,
+    /// Addresses that clients connect from, whose family the server's must be; empty leaves the choice to the kernel.
+    pub source_addresses: &'a [Ipv4Addr],
     /// Whether binaries are taken as they are.
     pub no_build: bool,
     /// Whether the system calls of a server that is started are counted, from its first instruction on.
@@ -61,9 +61,9 @@ impl<'a> Request<'a> {
             server_cpus: &[],
             connect_timeout: Duration::from_secs(5),
             opening: None,
-            source_addresses: &[],
             arguments: &[],
-            allow_public: false,
+            reach: Reach::default(),
+            source_addresses: &[],
             no_build: false,
             counts_syscalls: false,
         }
@@ -100,7 +100,7 @@ fn find_or_start(request: &Request<'_>) -> Result<Server, Failure> {
     if let Some(external) = request.external {
         return external::start(request, external);
     }
-    let row = match resolve(request.target, request.allow_public)? {
+    let row = match resolve(request.target, request.reach, request.source_addresses)? {
         Resolved::Addresses(addresses) => return attach(request, &addresses, None),
         Resolved::Catalog(row) => row,
     };
@@ -165,7 +165,7 @@ fn start(request: &Request<'_>, row: &'static catalog::Target) -> Result<Server,
     let address = reachable(address);
     attach::prove_sole_owner(address, running.pid())
         .map_err(|text| Failure::unreachable(format!("{} was started, but {text}", row.name)))?;
-    let echoes = probe::echoes_wanted(&ready);
+    let echoes = echoes_wanted(&ready);
     let probes = Probe::of_known(request).echo(address, echoes).map_err(|problem| {
         let stderr = last_lines(&running.stderr());
         Failure::new(
@@ -175,7 +175,7 @@ fn start(request: &Request<'_>, row: &'static catalog::Target) -> Result<Server,
     })?;
     let command = std::iter::once(binary.display().to_string()).chain(arguments);
     Ok(Server {
-        address,
+        addresses: vec![address],
         row: Some(row),
         description: record::Target {
             name: row.name.into(),
@@ -193,7 +193,7 @@ fn start(request: &Request<'_>, row: &'static catalog::Target) -> Result<Server,
             // Of the file that runs, not of the one that a build may have put there since.
             binary_sha256: sha256_of(&process::executable_link(running.pid())),
             ready: Some(ready),
-            container: None,
+            ..record::Target::default()
         },
         probes,
         process: Process::Started(Box::new(running)),
@@ -220,17 +220,17 @@ pub(super) fn arguments(
     arguments
 }
 
-/// Attaches to the first address that takes connections; which row that is, and who listens, may be known already.
+/// Attaches to the addresses that take connections; which row that is, and who listens, may be known already.
 fn attach(
     request: &Request<'_>,
     addresses: &[SocketAddr],
     known: Option<(&'static catalog::Target, Holder)>,
 ) -> Result<Server, Failure> {
     let addresses: Vec<SocketAddr> = addresses.iter().copied().map(reachable).collect();
-    let (address, probes) = Probe::of(request).echo_at_first(&addresses)?;
+    let answering = answering(&addresses, request)?;
     let (row, holder) = match known {
         Some((row, holder)) => (Some(row), holder),
-        None => (None, holder_at(address)),
+        None => (None, holder_at_all(&answering.addresses)),
     };
     let unknown = |reason: &str| format!("the server's process is not known: {reason}");
     let mut seen = Seen::default();
@@ -241,36 +241,39 @@ fn attach(
             seen.container = row.map(container::seen_by_name);
             seen.why_no_pid = unknown("it runs in another container, whose cost only the host can see");
         }
-        Holder::Several(owners) => return Err(Failure::unreachable(attach::shared_by(address, &owners))),
+        Holder::Several(owners) => {
+            return Err(Failure::unreachable(attach::shared_by(answering.addresses[0], &owners)));
+        }
         Holder::Unseen(reason) => seen.why_no_pid = unknown(&reason),
         Holder::Nobody => seen.why_no_pid = unknown("no listening socket is seen here"),
     }
     // A server of ours at an address that was typed is still what it is.
     let row = row.or(seen.row);
+    let texts = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let several = (answering.addresses.len() > 1).then(|| texts(&answering.addresses));
     Ok(Server {
-        address,
         row,
         description: record::Target {
             name: request.target.to_owned(),
             model: row.map(|row| row.model.as_str().into()),
             runtime: row.map(|row| row.runtime.into()),
-            runtime_version: None,
             io_interface: row.map(|row| row.io_interface.to_string()),
-            accept_model: None,
-            buffer_policy: None,
             workers: row
                 .filter(|row| row.capacity == catalog::Capacity::OnePerWorker)
                 .zip(seen.command.as_ref())
                 .map(|(row, command)| attach::workers_of(row, command)),
-            address: address.to_string(),
+            address: answering.addresses[0].to_string(),
+            addresses: several.unwrap_or_default(),
+            addresses_silent: texts(&answering.silent),
             origin: Origin::Attached,
             pid: seen.pid,
             command: seen.command,
             binary_sha256: seen.pid.and_then(|pid| sha256_of(&process::executable_link(pid))),
-            ready: None,
             container: seen.container,
+            ..record::Target::default()
         },
-        probes,
+        addresses: answering.addresses,
+        probes: answering.probes,
         process: Process::Attached {
             watch: seen.pid.and_then(Watch::new),
             container_id: seen.container_id,
@@ -279,18 +282,68 @@ fn attach(
     })
 }
 
+/// The addresses of a name, by whether they echo.
+struct Answering {
+    /// At least one.
+    addresses: Vec<SocketAddr>,
+    silent: Vec<SocketAddr>,
+    probes: Probes,
+}
+
+/// Longest wait for a further address of a name of which one has echoed already.
+const FURTHER_ADDRESS: Duration = Duration::from_millis(500);
+
+/// Which of these addresses echo: the first that does, or all.
+fn answering(addresses: &[SocketAddr], request: &Request<'_>) -> Result<Answering, Failure> {
+    let (first, probes) = Probe::of(request).echo_at_first(addresses)?;
+    let mut found = Answering {
+        addresses: Vec::new(),
+        silent: Vec::new(),
+        probes,
+    };
+    if request.reach.addresses == AddressChoice::First {
+        found.addresses.push(first);
+        return Ok(found);
+    }
+    for &address in addresses {
+        if address == first {
+            found.addresses.push(address);
+            continue;
+        }
+        let further = Probe::of(request).within(FURTHER_ADDRESS.min(request.connect_timeout));
+        match further.echo_at_first(&[address]) {
+            Ok((_, more)) => {
+                found.addresses.push(address);
+                found.probes.connections += more.connections;
+                found.probes.bytes += more.bytes;
+            }
+            Err(failure) if failure.exit == Exit::Unreachable => found.silent.push(address),
+            // What answers something else is no server to be measured beside.
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(found)
+}
+
 /// What can be seen of a server that was not started here.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     row: Option<&'static catalog::Target>,
-    pid: Option<u32>,
+    pub(super) pid: Option<u32>,
     command: Option<Vec<String>>,
-    container: Option<record::Container>,
-    container_id: Option<String>,
-    why_no_pid: String,
+    pub(super) container: Option<record::Container>,
+    pub(super) container_id: Option<String>,
+    pub(super) why_no_pid: String,
 }
 
 impl Seen {
+    pub(super) fn unknown(reason: &str) -> Self {
+        Self {
+            why_no_pid: format!("the server's process is not known: {reason}"),
+            ..Self::default()
+        }
+    }
+
     fn process(owner: Owner) -> Self {
         Self {
             row: attach::row_of(&owner),
@@ -300,7 +353,7 @@ impl Seen {
         }
     }
 
-    fn container(container: Container) -> Self {
+    pub(super) fn container(container: Container) -> Self {
         // An engine in a virtual machine numbers processes that are not this machine's.
         let is_here = cgroup::container_id(container.pid).as_ref() == Some(&container.id);
         Self {

@@ -1,5 +1,6 @@
 //! A server while it is measured: what it is, whether it lives, and how it is stopped.
 
+use super::container;
 use super::probe::Probes;
 use super::spawn::{self, Running, Usage};
 use crate::interrupt;
@@ -24,7 +25,8 @@ const KEPT_FOR_THE_END: Duration = Duration::from_millis(700);
 /// A server that echoes. Dropping it kills a server that was started; see [`Server::stop`] for the clean way.
 #[derive(Debug)]
 pub struct Server {
-    pub(super) address: SocketAddr,
+    /// At least one; several of a name that has them.
+    pub(super) addresses: Vec<SocketAddr>,
     pub(super) row: Option<&'static catalog::Target>,
     pub(super) description: record::Target,
     pub(super) probes: Probes,
@@ -34,6 +36,13 @@ pub struct Server {
 #[derive(Debug)]
 pub(super) enum Process {
     Started(Box<Running>),
+    /// Started by a command whose child it is not: the engine's, in a container, or nobody knows whose.
+    StartedElsewhere {
+        running: Box<Running>,
+        /// See [`Process::Attached`]; also ended when the command has ended.
+        container_id: Option<String>,
+        why_no_pid: String,
+    },
     Attached {
         watch: Option<Watch>,
         /// Of the container whose first process is known.
@@ -59,10 +68,16 @@ pub struct Stopped {
 }
 
 impl Server {
-    /// Where it listens.
+    /// Where it listens; of several addresses the first.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Where clients connect to, in turn; at least one.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     #[must_use]
@@ -93,7 +108,7 @@ impl Server {
     pub fn why_no_pid(&self) -> &str {
         match &self.process {
             Process::Started(_) => "",
-            Process::Attached { why_no_pid, .. } => why_no_pid,
+            Process::StartedElsewhere { why_no_pid, .. } | Process::Attached { why_no_pid, .. } => why_no_pid,
         }
     }
 
@@ -102,14 +117,16 @@ impl Server {
     pub fn watched(&self) -> Watched {
         let (cgroup, container_id) = match &self.process {
             Process::Started(running) => (running.cgroup().ok().cloned(), None),
-            Process::Attached { container_id, .. } => (None, container_id.clone()),
+            Process::StartedElsewhere { container_id, .. } | Process::Attached { container_id, .. } => {
+                (None, container_id.clone())
+            }
         };
         Watched {
             pid: self.pid(),
             why_no_pid: self.why_no_pid().to_owned(),
             cgroup,
             container_id,
-            is_attached: self.origin() == Origin::Attached,
+            is_attached: !matches!(self.process, Process::Started(_)),
         }
     }
 
@@ -120,6 +137,10 @@ impl Server {
     pub fn syscalls(&self) -> Result<Arc<SyscallCounter>, String> {
         match &self.process {
             Process::Started(running) => running.syscalls().cloned().map_err(str::to_owned),
+            Process::StartedElsewhere { why_no_pid, .. } => Err(match why_no_pid.as_str() {
+                "" => "not counted: the server's processes are not those of its command".into(),
+                why => format!("not counted: {why}"),
+            }),
             Process::Attached { .. } => Err(syscalls::NOT_ASKED.to_owned()),
         }
     }
@@ -134,7 +155,7 @@ impl Server {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         match &self.process {
-            Process::Started(running) => running.is_alive(),
+            Process::Started(running) | Process::StartedElsewhere { running, .. } => running.is_alive(),
             Process::Attached { watch, .. } => watch.as_ref().is_none_or(Watch::is_alive),
         }
     }
@@ -145,6 +166,9 @@ impl Server {
     pub fn stop(self) -> Stopped {
         match self.process {
             Process::Started(running) => stop(*running),
+            Process::StartedElsewhere {
+                running, container_id, ..
+            } => stop_elsewhere(*running, container_id.as_deref()),
             Process::Attached { watch, .. } => Stopped {
                 clean: true,
                 text: match watch {
@@ -198,6 +222,26 @@ pub(super) fn stop(mut running: Running) -> Stopped {
         text,
         output: is_external.then(|| running.stderr()),
     }
+}
+
+/// Stops the command, and the container that has outlived it. What the command used is not what the server used.
+fn stop_elsewhere(running: Running, container_id: Option<&str>) -> Stopped {
+    let mut stopped = Stopped {
+        usage: None,
+        ..stop(running)
+    };
+    match container_id.map_or(Ok(false), container::end) {
+        Ok(false) => {}
+        Ok(true) => {
+            stopped.clean = false;
+            stopped.text += "; its container ran on and was killed (`docker run --init` lets SIGTERM end it)";
+        }
+        Err(why) => {
+            stopped.clean = false;
+            stopped.text += &format!("; its container runs on: {why}");
+        }
+    }
+    stopped
 }
 
 /// Whether SIGTERM ended it, as it does with a server that has no handler; a virtual machine says so by its exit code.

@@ -3,7 +3,7 @@
 use super::dimension::Dimension;
 use super::preset;
 use super::regression;
-use crate::record::{At, External, NetworkChoice, Placement, Plan, Start, Workload};
+use crate::record::{At, External, NetworkChoice, Placement, Plan, Reach, Start, Workload};
 use crate::workload::pool;
 use echo_contract::catalog::{self, Selection, TARGETS};
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,9 @@ pub struct PlanBase {
     /// `--work` of every server of the catalog, in nanoseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_ns: Option<u64>,
+    /// In comparisons of before there were addresses among the targets: left out.
+    #[serde(default, skip_serializing_if = "is_as_before")]
+    pub reach: Reach,
 }
 
 /// What suites were before they could say otherwise.
@@ -136,6 +139,11 @@ fn host() -> NetworkChoice {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_host(network: &NetworkChoice) -> bool {
     *network == host()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_as_before(reach: &Reach) -> bool {
+    *reach == Reach::default()
 }
 
 fn usual_errors() -> f64 {
@@ -303,13 +311,8 @@ impl Suite {
             .expect("a pair names a workload of its suite")
             .clone();
         let external = self.external(&pair.target).cloned();
-        if let Some(External {
-            warmup_ms: Some(warmup_ms),
-            ..
-        }) = external
-            && !workload.is_job()
-        {
-            workload.warmup_ms = workload.warmup_ms.max(warmup_ms);
+        if let Some(external) = &external {
+            workload.warmup_ms = external.warmup_ms_of(&workload);
         }
         Plan {
             target: pair.target.clone(),
@@ -334,10 +337,8 @@ impl Suite {
             work_ns: self.work_ns_of(pair),
             counting: self.counting.iter().any(|counting| counting.name == pair.workload),
             start_at: None,
-            network: external
-                .as_ref()
-                .and_then(|server| server.network)
-                .unwrap_or(self.base.network),
+            network: (external.as_ref()).map_or(self.base.network, |server| server.network_of(self.base.network)),
+            reach: self.base.reach,
             workload,
             external,
         }
@@ -384,7 +385,7 @@ impl Suite {
     }
 }
 
-/// The targets that `names` stand for: `default`, `all`, or names of the catalog or of `externals`, separated by commas.
+/// The targets that `names` stand for: `default`, `all`, or names of the catalog or of `externals`, or addresses, separated by commas.
 ///
 /// # Errors
 /// One sentence that names the wrong word and the right ones.
@@ -408,9 +409,15 @@ pub fn targets(names: &str, externals: &[External]) -> Result<Vec<String>, Strin
     listed(
         "--targets",
         names,
-        |name| known.contains(&name).then(|| name.to_string()),
+        |name| (known.contains(&name) || is_address(name)).then(|| name.to_string()),
         &known,
     )
+}
+
+/// Whether a target is measured by its address, `HOST:PORT`, and not started.
+#[must_use]
+pub fn is_address(target: &str) -> bool {
+    target.contains(':')
 }
 
 /// The workloads that `names` stand for: `default`, or preset names separated by commas.

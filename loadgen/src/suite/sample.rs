@@ -39,6 +39,7 @@ pub fn suite() -> Suite {
             network: crate::record::NetworkChoice::Auto,
             workers: None,
             work_ns: None,
+            reach: crate::record::Reach::default(),
         },
     }
 }

@@ -254,6 +254,8 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             buffer_policy: Some("one per connection".into()),
             workers: Some(plan.workers.unwrap_or(1)),
             address: "127.0.0.1:40000".into(),
+            addresses: vec![],
+            addresses_silent: vec![],
             origin: Origin::Started,
             pid: Some(4711),
             command: Some(vec![plan.target.clone()]),

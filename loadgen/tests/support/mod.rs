@@ -110,6 +110,7 @@ pub(crate) fn plan(workload: Workload) -> Plan {
         counting: false,
         start_at: None,
         network: loadgen::record::NetworkChoice::Host,
+        reach: loadgen::record::Reach::default(),
         external: None,
         workers: None,
         work_ns: None,

@@ -1,9 +1,11 @@
 //! What was typed. Nothing is checked against the machine or filled in here: that is `resolve`'s work.
 
 mod clients;
+mod connections;
 mod values;
 
 pub use clients::ClientArgs;
+pub use connections::{ConnectionArgs, ReachArgs};
 pub use values::{Addresses, Pin, Size, count, duration, histogram_file, seed, share_in_percent, size};
 
 use crate::cmd::calibrate::CalibrateArgs;
@@ -20,7 +22,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
-use values::{addresses, time_of_day};
+use values::time_of_day;
 
 /// Measures TCP echo servers under identical workloads and proves its own numbers.
 ///
@@ -116,29 +118,16 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
 
-    /// Longest wait for the echo of one message
-    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true, value_parser = duration)]
-    pub timeout: Duration,
-
-    /// Longest wait for a connection, and for a target that does not listen yet
-    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true, value_parser = duration)]
-    pub connect_timeout: Duration,
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
 
     /// Share of the messages that may fail in a valid run
     #[arg(long, value_name = "PERCENT", default_value = "0.1%", allow_hyphen_values = true, value_parser = share_in_percent)]
     pub max_error_rate: f64,
 
-    /// Addresses to connect from, in turn: 127.0.0.2-127.0.0.9 or a comma-separated list
-    #[arg(long, value_name = "ADDRESSES", value_parser = addresses)]
-    pub source_addresses: Option<Addresses>,
-
     /// Begin the measured phase at this time, together with other generators: RFC 3339 or Unix seconds
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time_of_day)]
     pub start_at: Option<jiff::Timestamp>,
-
-    /// Allow a target outside loopback and private networks
-    #[arg(long)]
-    pub allow_public: bool,
 
     #[command(flatten)]
     pub output: OutputArgs,
@@ -312,6 +301,8 @@ pub struct VerifyArgs {
     /// Worker threads or processes of the server
     #[arg(long, value_name = "N")]
     pub workers: Option<u32>,
+    #[command(flatten)]
+    pub reach: ReachArgs,
     /// Do not build missing or outdated servers
     #[arg(long)]
     pub no_build: bool,
@@ -320,7 +311,7 @@ pub struct VerifyArgs {
 /// The interactive client.
 #[derive(Clone, Debug, Args)]
 pub struct ConnectArgs {
-    /// Host of any TCP echo
+    /// Host of any TCP echo, or HOST:PORT
     #[arg(value_name = "HOST", required_unless_present = "target")]
     pub host: Option<String>,
     /// Its port
@@ -332,6 +323,9 @@ pub struct ConnectArgs {
     /// Longest wait for an answer
     #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true, value_parser = duration)]
     pub timeout: Duration,
+    /// Longest wait for a connection, and for a target that does not listen yet
+    #[arg(long, value_name = "TIME", default_value = "5s", allow_hyphen_values = true, value_parser = duration)]
+    pub connect_timeout: Duration,
     /// Do not build a missing or outdated server
     #[arg(long)]
     pub no_build: bool,

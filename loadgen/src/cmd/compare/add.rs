@@ -5,7 +5,7 @@ use super::{CompareArgs, milliseconds};
 use crate::cmd::resolve::servers::servers;
 use crate::failure::Failure;
 use crate::measurement::store::Stored;
-use crate::record::{Figure, Start};
+use crate::record::{External, Figure, Start};
 use crate::suite::findings::Findings;
 use crate::suite::fit::ROUNDS_FOR_A_CLAIM;
 use crate::suite::matrix::{self, Addition, Suite, SuiteFile};
@@ -25,12 +25,7 @@ pub(super) fn added(
     let suite = &mut file.suite;
     let usage = |text: String| Failure::usage(format!("--add {target}: {text}"));
     let externals = servers(&args.servers)?;
-    let target = match &matrix::targets(target, &externals)
-        .map_err(|text| usage(text.replace("--targets does", "it does")))?[..]
-    {
-        [one] => one.clone(),
-        _ => return Err(usage("one target at a time, by its name".to_string())),
-    };
+    let target = one_of(target, &externals).map_err(usage)?;
     if suite.all_targets().any(|known| *known == target) {
         return Err(usage(
             "it is in this comparison already: go on with --resume DIR and more --rounds".to_string(),
@@ -73,6 +68,19 @@ pub(super) fn added(
     suite.budget_ms = file.spent_ms + milliseconds(args.budget.unwrap_or(DEFAULT_BUDGET));
     suite.precision = args.precision.or(suite.precision);
     Ok(file)
+}
+
+/// The one target that is named.
+fn one_of(target: &str, externals: &[External]) -> Result<String, String> {
+    let named = matrix::targets(target, externals).map_err(|text| text.replace("--targets does", "it does"))?;
+    match &named[..] {
+        [one] if matrix::is_address(one) => Err(
+            "what runs at an address was not there when the others were measured: compare anew with it among --targets"
+                .to_string(),
+        ),
+        [one] => Ok(one.clone()),
+        _ => Err("one target at a time, by its name".to_string()),
+    }
 }
 
 /// The two targets with the most figures that stand, and among those the steadiest: what it is compared with is best known.

@@ -1,11 +1,11 @@
 //! From what was typed to the suite: a new one, or a stored one with the limits of this sitting.
 
 use super::{CompareArgs, Here, dimension, label, milliseconds, same_place, without_path, workloads};
-use crate::cmd::resolve::clients;
 use crate::cmd::resolve::servers::servers;
+use crate::cmd::resolve::{clients, reach};
 use crate::failure::Failure;
 use crate::notice::notice;
-use crate::record::{External, NetworkChoice, NetworkKind, SCHEMA_VERSION, Start, Workload};
+use crate::record::{External, NetworkChoice, NetworkKind, Reach, SCHEMA_VERSION, Start, Workload};
 use crate::subject;
 use crate::suite::matrix::{self, PlanBase, Suite, SuiteFile};
 use crate::suite::preset;
@@ -43,14 +43,9 @@ pub(super) fn resumed(args: &CompareArgs, mut file: SuiteFile) -> SuiteFile {
 /// The suite that was asked for, before its first trial.
 pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<SuiteFile, Failure> {
     let is_running = args.targets.as_deref() == Some(RUNNING);
-    if args.network == NetworkChoice::Private {
-        let not_started = "it is for servers that loadgen starts, and --targets running are not: leave it out";
-        let why = is_running.then_some(not_started).or(here.no_private_network.as_deref());
-        if let Some(why) = why {
-            return Err(Failure::usage(format!("--network private: {why}")));
-        }
-    }
+    let network = network(args, here)?;
     let (targets, externals) = chosen(args)?;
+    let reach = checked_reach(args, &targets, here)?;
     check_two(args, &targets)?;
     let start = if is_running { Start::Never } else { Start::Always };
     let flags = dimension::of(args, &targets, &externals, start)?;
@@ -92,6 +87,8 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
             base: PlanBase {
                 workers: flags.workers,
                 work_ns: flags.work_ns,
+                network,
+                reach,
                 ..base(args, start, here)?
             },
         },
@@ -116,7 +113,6 @@ fn counting(args: &CompareArgs, has_dimension: bool) -> Result<Vec<Workload>, Fa
 fn base(args: &CompareArgs, start: Start, here: &Here) -> Result<PlanBase, Failure> {
     Ok(PlanBase {
         start,
-        network: args.network,
         max_errors_percent: args.max_error_rate,
         connect_window: clients::connect_window(&args.client)?,
         connect_rate_per_s: args.client.connect_rate,
@@ -130,6 +126,35 @@ fn with_clients(args: &CompareArgs, mut workloads: Vec<Workload>) -> Result<Vec<
         clients::apply(&args.client, args.load.size, workload)?;
     }
     Ok(workloads)
+}
+
+/// Whose network all trials share: what runs already, or is measured by its address, lives in the host's.
+fn network(args: &CompareArgs, here: &Here) -> Result<NetworkChoice, Failure> {
+    let names = args.targets.as_deref().unwrap_or_default();
+    let has_addresses = names.split(',').any(|name| matrix::is_address(&subject::spelled(name)));
+    let not_started = match (names == RUNNING, has_addresses) {
+        (true, _) => Some("it is for servers that loadgen starts, and --targets running are not: leave it out"),
+        (_, true) => Some("it is for servers that loadgen starts, and HOST:PORT is not: leave it out"),
+        (false, false) => None,
+    };
+    match (args.network, not_started.or(here.no_private_network.as_deref())) {
+        (NetworkChoice::Private, Some(why)) => Err(Failure::usage(format!("--network private: {why}"))),
+        (NetworkChoice::Auto, _) if has_addresses => Ok(NetworkChoice::Host),
+        (asked, _) => Ok(asked),
+    }
+}
+
+/// How the addresses among the targets are reached. One that means nothing, or may not be loaded, is told before anything else
+/// is done.
+fn checked_reach(args: &CompareArgs, targets: &[String], here: &Here) -> Result<Reach, Failure> {
+    if !targets.iter().any(|target| matrix::is_address(target)) {
+        return Ok(Reach::default());
+    }
+    let reach = reach(&args.connections, targets);
+    for address in targets.iter().filter(|target| matrix::is_address(target)) {
+        subject::resolve(address, reach, &here.base.source_addresses)?;
+    }
+    Ok(reach)
 }
 
 /// A verdict on a regression is one on two builds.
@@ -168,7 +193,10 @@ fn chosen(args: &CompareArgs) -> Result<(Vec<String>, Vec<External>), Failure> {
         Some(RUNNING) => running_targets()?,
         // Who brings servers wants those.
         None if !externals.is_empty() => externals.iter().map(|server| server.name.clone()).collect(),
-        names => matrix::targets(names.unwrap_or("default"), &externals).map_err(Failure::usage)?,
+        names => {
+            let names: Vec<String> = names.unwrap_or("default").split(',').map(subject::spelled).collect();
+            matrix::targets(&names.join(","), &externals).map_err(Failure::usage)?
+        }
     };
     externals.retain(|server| targets.contains(&server.name));
     Ok((targets, externals))

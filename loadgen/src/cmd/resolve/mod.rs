@@ -11,13 +11,16 @@ pub(super) mod workload;
 
 pub use placement::placement;
 
-use crate::cmd::arguments::{ClientArgs, Pin, RunArgs};
+use crate::cmd::arguments::{ClientArgs, ConnectionArgs, Pin, RunArgs};
 use crate::failure::Failure;
-use crate::record::{Machine, NetworkChoice, Plan, Start, Waiting};
+use crate::record::{AddressChoice, Machine, NetworkChoice, Plan, Reach, Start, Waiting};
+use crate::subject;
 use crate::suite::matrix::PlanBase;
 use crate::workload::pool;
 use limits::{DESCRIPTORS_BESIDE_CLIENTS, check_descriptors, check_ports};
 use placement::threads;
+use std::net::Ipv4Addr;
+use std::slice;
 use std::time::Duration;
 use workload::workload;
 
@@ -30,33 +33,34 @@ impl Plan {
     /// # Errors
     /// A usage failure that names the flag, its value and the fix.
     pub fn resolve(args: &RunArgs, machine: &Machine) -> Result<Self, Failure> {
-        let target = args.target.clone().ok_or_else(|| {
-            Failure::usage("whom to measure? Give --target NAME (see `loadgen list`) or --target HOST:PORT")
-        })?;
-        let external = servers::servers(&args.servers)?;
-        let external = external.into_iter().find(|server| server.name == target);
-        let workload = workload(&args.workload)?;
+        let (target, external) = servers::target(&args.servers, args.target.as_deref())?;
+        let connections = &args.connections;
+        let mut workload = workload(&args.workload)?;
+        let mut network = args.machine.network;
+        if let Some(external) = &external {
+            network = external.network_of(network);
+            if args.workload.warmup.is_none() {
+                workload.warmup_ms = external.warmup_ms_of(&workload);
+            }
+        }
         let workers = pool::workers(&target, workload.clients, args.workers)?;
         // The workers of a pool wait for one client each: they are many, and need no CPU each.
         let server_cpus = if pool::is_pool(&target) { None } else { workers };
         let placement = placement(&args.machine.pin, server_cpus.unwrap_or(1), machine)?;
-        let source_addresses = args
-            .source_addresses
-            .clone()
-            .map_or_else(Vec::new, |addresses| addresses.0);
+        let source_addresses = source_addresses(connections);
         check_descriptors(&workload, machine)?;
         check_ports(&workload, source_addresses.len(), machine)?;
         let threads = threads(args.machine.threads, &placement, machine)?.min(workload.clients);
         let sleeps = args.workload.pacing == Some(Waiting::Sleep) || Self::sleeps(&workload);
         Ok(Self {
             looks_for_answers: !sleeps && placement::has_own_cpus(&placement, threads),
-            target,
             start: args.start,
             workload,
             threads,
             placement,
-            timeout_ms: at_least_1ms("--timeout", args.timeout)?,
-            connect_timeout_ms: at_least_1ms("--connect-timeout", args.connect_timeout)?,
+            timeout_ms: at_least_1ms("--timeout", connections.timeout)?,
+            connect_timeout_ms: at_least_1ms("--connect-timeout", connections.reach.connect_timeout)?,
+            reach: reach(connections, slice::from_ref(&target)),
             max_errors_percent: args.max_error_rate,
             seed: args.workload.seed,
             source_addresses,
@@ -65,10 +69,11 @@ impl Plan {
             connect_rate_per_s: args.workload.client.connect_rate,
             counting: args.count_syscalls,
             start_at: args.start_at.map(|at| at.to_string()),
-            network: args.machine.network,
+            network,
             external,
             workers: args.workers,
             work_ns: None,
+            target,
         })
     }
 
@@ -89,6 +94,7 @@ impl PlanBase {
         pin: &Pin,
         asked_threads: Option<u32>,
         server_workers: u32,
+        connections: &ConnectionArgs,
         machine: &Machine,
     ) -> Result<Self, Failure> {
         let placement = placement(pin, server_workers, machine)?;
@@ -98,18 +104,38 @@ impl PlanBase {
             looks_for_answers: placement::has_own_cpus(&placement, threads),
             threads,
             placement,
-            timeout_ms: 5_000,
-            connect_timeout_ms: 5_000,
+            timeout_ms: at_least_1ms("--timeout", connections.timeout)?,
+            connect_timeout_ms: at_least_1ms("--connect-timeout", connections.reach.connect_timeout)?,
             max_errors_percent: Plan::MAX_ERRORS_PERCENT,
-            source_addresses: Vec::new(),
+            source_addresses: source_addresses(connections),
             repeat_for_ms: REPEAT_FOR_MS,
             connect_window: clients::connect_window(&ClientArgs::default())?,
             connect_rate_per_s: None,
             network: NetworkChoice::Auto,
             workers: None,
             work_ns: None,
+            reach: Reach::default(),
         })
     }
+}
+
+/// How these targets are reached. All addresses of a name are meant unless it is said otherwise, but of localhost's two a server
+/// often has one only.
+pub fn reach(connections: &ConnectionArgs, targets: &[String]) -> Reach {
+    let unless_said = if targets.iter().any(|target| subject::is_localhost(target)) {
+        AddressChoice::First
+    } else {
+        AddressChoice::All
+    };
+    Reach {
+        public: connections.reach.allow_public,
+        addresses: connections.resolve.unwrap_or(unless_said),
+    }
+}
+
+fn source_addresses(connections: &ConnectionArgs) -> Vec<Ipv4Addr> {
+    let typed = connections.source_addresses.clone();
+    typed.map_or_else(Vec::new, |addresses| addresses.0)
 }
 
 fn at_least_1ms(flag: &str, time: Duration) -> Result<u64, Failure> {

@@ -3,11 +3,48 @@
 use crate::cmd::arguments::ServerArgs;
 use crate::failure::Failure;
 use crate::record::{External, ExternalModel, NetworkChoice, Tool};
+use crate::subject::spelled;
+use crate::suite::matrix;
 use echo_contract::catalog;
 use regex::Regex;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+/// Whom `--target` names: a server of the user's own, or what [`spelled`] makes of it. Who brings one server and names no target
+/// wants that one.
+///
+/// # Errors
+/// A usage failure that says what to give: nobody is named, or nobody of this name was brought.
+pub fn target(args: &ServerArgs, typed: Option<&str>) -> Result<(String, Option<External>), Failure> {
+    let mut own = servers(args)?;
+    let names: Vec<&str> = own.iter().map(|server| server.name.as_str()).collect();
+    let names = names.join(", ");
+    let typed = match (typed, own.as_slice()) {
+        (Some(typed), _) => typed.trim().to_owned(),
+        (None, [only]) => only.name.clone(),
+        (None, []) => {
+            return Err(Failure::usage(
+                "whom to measure? Give --target NAME (see `loadgen list`) or --target HOST:PORT",
+            ));
+        }
+        (None, _) => {
+            return Err(Failure::usage(format!(
+                "whom to measure? Give --target with one of your servers: {names}"
+            )));
+        }
+    };
+    if let Some(place) = own.iter().position(|server| server.name == typed) {
+        return Ok((typed, Some(own.swap_remove(place))));
+    }
+    let target = spelled(&typed);
+    if !own.is_empty() && !target.contains(':') && catalog::find(&target).is_none() {
+        return Err(Failure::usage(format!(
+            "--target {typed}: that is none of your servers ({names}), and no name that `loadgen list` shows"
+        )));
+    }
+    Ok((target, None))
+}
 
 /// Reads and checks all servers that were named, in the order of the command line: files first.
 ///
@@ -33,9 +70,10 @@ pub fn servers(args: &ServerArgs) -> Result<Vec<External>, Failure> {
 
 /// `NAME=COMMAND`, the command in words as a shell would cut them.
 fn from_text(text: &str) -> Result<External, String> {
-    let (name, command) = text
-        .split_once('=')
-        .ok_or("write it as NAME=COMMAND, e.g. --server 'mine=./my-echo --port {port}'")?;
+    let (name, command) = text.split_once('=').ok_or_else(|| match matrix::is_address(text) {
+        true => format!("to measure a server that runs already, give --target {text}"),
+        false => "write it as NAME=COMMAND, e.g. --server 'mine=./my-echo --port {port}'".into(),
+    })?;
     checked(External {
         name: name.trim().to_owned(),
         command: words(command)?,
@@ -169,11 +207,29 @@ mod tests {
     #[test]
     fn what_cannot_be_started_is_refused_with_the_fix() {
         assert!(refusal("mine").contains("write it as NAME=COMMAND"));
+        assert!(refusal("127.0.0.1:8001").contains("give --target 127.0.0.1:8001"));
         assert!(refusal("mine=./my-echo").contains("write {port} where its port belongs"));
         assert!(refusal("mine=").contains("the command is empty"));
         assert!(refusal("mine=a '{port}").contains("has no end"));
         assert!(refusal("fork=a {port}").contains("give the server another name"));
         assert!(refusal("a b=a {port}").contains("cannot be a name"));
+    }
+
+    #[test]
+    fn a_target_is_one_of_the_servers_that_were_brought_or_of_the_catalog() {
+        let args = |servers: &[&str]| ServerArgs {
+            server: servers.iter().map(|server| (*server).to_owned()).collect(),
+            servers: Vec::new(),
+        };
+        let one = args(&["mine=./a {port}"]);
+        assert!(target(&one, None).unwrap().1.is_some());
+        assert!(target(&one, Some(" mine ")).unwrap().1.is_some());
+        assert_eq!(target(&one, Some("fork")).unwrap(), ("fork".into(), None));
+        assert_eq!(target(&one, Some(":8001")).unwrap(), ("localhost:8001".into(), None));
+        let refusal = |servers: &[&str], typed| target(&args(servers), typed).unwrap_err().text;
+        assert!(refusal(&["mine=./a {port}"], Some("theirs")).contains("none of your servers (mine)"));
+        assert!(refusal(&["a=./a {port}", "b=./b {port}"], None).contains("one of your servers: a, b"));
+        assert!(refusal(&[], None).starts_with("whom to measure?"));
     }
 
     #[test]

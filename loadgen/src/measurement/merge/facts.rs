@@ -73,6 +73,10 @@ impl<'a> Facts<'a> {
             buffer_policy: self.common("target.buffer_policy", |record| record.target.buffer_policy.clone()),
             workers: parts.iter().map(|part| part.record.target.workers).sum(),
             address: listed(parts, " + ", |record| &record.target.address),
+            addresses: self.common("target.addresses", |record| record.target.addresses.clone()),
+            addresses_silent: self.common("target.addresses_silent", |record| {
+                record.target.addresses_silent.clone()
+            }),
             origin: if started { Origin::Started } else { Origin::Attached },
             // Each server has its own.
             pid: None,
@@ -98,6 +102,7 @@ impl<'a> Facts<'a> {
             timeout_ms: first.timeout_ms,
             start_at: first.start_at.clone(),
             network: first.network,
+            reach: first.reach,
             external: first.external.clone(),
             workers: first.workers,
             work_ns: first.work_ns,

@@ -16,6 +16,9 @@ const WIDTH: u16 = 100;
 #[must_use]
 pub fn summary(trial: &Measurement) -> String {
     let mut text = format!("{}\n{}", header(trial), wrapped(&what(trial), 0, 4, WIDTH));
+    if let Some(addresses) = addresses(trial) {
+        line(&mut text, "addresses", &addresses);
+    }
     line(&mut text, "messages", &messages(trial));
     let is_open = trial.plan.workload.open_loop().is_some();
     if is_open {
@@ -98,7 +101,7 @@ fn origin(trial: &Measurement) -> String {
         return counted(trial.generators.len() as u64, "generator", "generators");
     }
     if let Some(container) = &trial.target.container {
-        return attached_to(container, &loadgen);
+        return in_container(container, trial.target.origin, &loadgen);
     }
     match (trial.target.origin, trial.target.pid) {
         (Origin::Started, _) => format!(
@@ -111,10 +114,14 @@ fn origin(trial: &Measurement) -> String {
 }
 
 /// `attached to container echo_fork_1 (docker 20.10.24, bridge; loadgen cpu 1)`.
-fn attached_to(container: &Container, loadgen: &str) -> String {
+fn in_container(container: &Container, origin: Origin, loadgen: &str) -> String {
     let word = |text: &Option<String>, none: &str| text.clone().unwrap_or(none.to_string());
     format!(
-        "attached to container {} ({}, network {}; {loadgen})",
+        "{} container {} ({}, network {}; {loadgen})",
+        match origin {
+            Origin::Started => "started for this run in",
+            Origin::Attached => "attached to",
+        },
         word(&container.name, "without a name"),
         match (&container.engine, &container.engine_version) {
             (Some(engine), Some(version)) => format!("{engine} {version}"),
@@ -135,6 +142,20 @@ fn what(trial: &Measurement) -> String {
         );
     }
     text
+}
+
+/// Which addresses of a name that has several were connected to; none where there was no choice.
+fn addresses(trial: &Measurement) -> Option<String> {
+    let target = &trial.target;
+    let silent = match target.addresses_silent.as_slice() {
+        [] => String::new(),
+        silent => format!("; left out, since no echo came back: {}", silent.join(", ")),
+    };
+    match target.addresses.as_slice() {
+        [] if silent.is_empty() => None,
+        [] => Some(format!("{}{silent}", target.address)),
+        used => Some(format!("{}, clients dealt out in turn{silent}", used.join(", "))),
+    }
 }
 
 fn messages(trial: &Measurement) -> String {
@@ -262,11 +283,18 @@ fn server_cost(trial: &Measurement) -> String {
             memory_method(&cost.memory_method),
             of_which_buffers(trial)
         ),
-        None => format!("memory {}", or_why(None, &cost.memory_method)),
+        None => format!("memory {}", or_why(None, unless_told(trial, &cost.memory_method))),
     });
     parts.extend(cost.processes_max.map(|number| counted(number, "process", "processes")));
     parts.extend(cost.threads_max.map(|number| counted(number, "thread", "threads")));
     parts.join(", ")
+}
+
+/// A reason, unless it is the one that stands beside the CPU time already: what cannot see a server sees none of its costs.
+fn unless_told<'a>(trial: &Measurement, reason: &'a str) -> &'a str {
+    let cost = &trial.server_cost;
+    let is_told = cost.cpu_us_per_message.is_none() && cost.cpu_percent.is_none() && cost.cpu_method == reason;
+    if is_told { "" } else { reason }
 }
 
 /// How much of the memory is the server's choice of buffers, and which choice that is.
@@ -296,7 +324,10 @@ fn server_cost_more(trial: &Measurement) -> String {
     [
         match cost.memory_kernel_bytes {
             Some(kernel) => format!("{} in the kernel", bytes(kernel)),
-            None => format!("kernel memory {}", or_why(None, &cost.memory_kernel_method)),
+            None => format!(
+                "kernel memory {}",
+                or_why(None, unless_told(trial, &cost.memory_kernel_method))
+            ),
         },
         match cost.memory_per_connection_bytes {
             Some(each) => format!("{} for each idle client", bytes(each)),
@@ -389,5 +420,28 @@ fn verdict(trial: &Measurement) -> String {
         // What cannot be had on this machine is void, all else stands.
         (true, false) => format!("valid, but: {}", reasons.join("; ")),
         (false, _) => format!("INVALID: {}", reasons.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_server_cannot_be_seen_is_said_once() {
+        let why = "the server's process is not known: docker ps: permission denied";
+        let mut trial = Measurement::default();
+        let cost = &mut trial.server_cost;
+        for method in [
+            &mut cost.cpu_method,
+            &mut cost.memory_method,
+            &mut cost.memory_kernel_method,
+        ] {
+            why.clone_into(method);
+        }
+        assert_eq!(
+            summary(&trial).replace("\n               ", " ").matches(why).count(),
+            1
+        );
     }
 }

@@ -2,20 +2,25 @@
 
 use super::{round_of, usable, why_not};
 use crate::quantity::{self, Clock, Quantity, Reading};
-use crate::record::{Figure, LatencySet, Measurement};
+use crate::record::{External, Figure, LatencySet, Measurement, Workload};
 use crate::recorder::latency::LatencyHistogram;
 use crate::suite::matrix::Pair;
 use crate::suite::nearness::Nearness;
 use crate::suite::statistics::Spread;
 use crate::suite::together::Together;
+use crate::text::milliseconds;
 use std::collections::BTreeMap;
 
 /// One target under one workload, all rounds together.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub workload: String,
-    /// As in the tables: the control says `(again)`.
+    /// The target's own name.
+    pub name: String,
+    /// As in the tables: the control says `(again)`, a server of the user's own `(external)`.
     pub target: String,
+    /// Whether it is one of the user's own.
+    pub is_external: bool,
     pub control: bool,
     pub model: Option<String>,
     pub runtime: Option<String>,
@@ -93,7 +98,9 @@ impl Row {
         let fact = |of: fn(&Measurement) -> &Option<String>| first.and_then(|trial| of(trial).clone());
         Self {
             workload: pair.workload.clone(),
+            name: pair.target.clone(),
             target: label_of(pair, trials),
+            is_external: trials.iter().any(|trial| trial.plan.external.is_some()),
             control: pair.control,
             model: fact(|trial| &trial.target.model),
             runtime: fact(|trial| &trial.target.runtime),
@@ -182,12 +189,23 @@ fn why_none(trials: &[&Measurement]) -> String {
     )
 }
 
+/// What a server of the user's own has behind its name, and its warm-up where it has one of its own, which others do not have.
+fn external_mark(external: &External, workload: &Workload) -> String {
+    match external.warmup_ms {
+        Some(own_ms) if !workload.is_job() && workload.warmup_ms == own_ms => {
+            format!(" (external, {} warm-up)", milliseconds(own_ms))
+        }
+        _ => " (external)".to_owned(),
+    }
+}
+
 /// The name in tables: a server in a container is in another environment than one beside loadgen, and says so.
 #[must_use]
 pub fn label_of(pair: &Pair, trials: &[&Measurement]) -> String {
     let mut label = pair.label();
-    if trials.iter().any(|trial| trial.plan.external.is_some()) {
-        label += " (external)";
+    let own_server = |trial: &&Measurement| Some((trial.plan.external.clone()?, trial.plan.workload.clone()));
+    if let Some((external, workload)) = trials.iter().find_map(own_server) {
+        label += &external_mark(&external, &workload);
     }
     if trials.iter().any(|trial| trial.target.container.is_some()) {
         format!("{label} (container)")

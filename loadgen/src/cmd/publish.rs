@@ -43,8 +43,12 @@ pub fn run(args: &PublishArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let ignore = tracked(results, &store.name())?;
     let index = index(results, &ignore)?;
     let (models, runtimes) = (models::models(&file, &found), models::runtimes(&file, &found));
+    let findings = models::findings(&file, &found, &format!("results/{}", store.name()));
     let written = [
-        spliced(&root.join("README.md"), &[("models", &models), ("runtimes", &runtimes)])?,
+        spliced(
+            &root.join("README.md"),
+            &[("findings", &findings), ("runtimes", &runtimes)],
+        )?,
         spliced(&results.join("README.md"), &[("index", &index)])?,
         spliced(&results.join("models.md"), &[("models", &models)])?,
         spliced(&results.join("runtimes.md"), &[("runtimes", &runtimes)])?,

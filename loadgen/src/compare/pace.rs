@@ -16,10 +16,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn took(&mut self, suite: &Suite, pair: &Pair, time: Duration) {
-        let seen = self
-            .seen
-            .entry(key(pair))
-            .or_default();
+        let seen = self.seen.entry(key(pair)).or_default();
         seen.0 += time;
         seen.1 += 1;
         self.taken += time;
@@ -29,15 +26,13 @@ impl Pace {
     pub(super) fn expect<'p>(&self, suite: &Suite, pairs: impl IntoIterator<Item = &'p Pair>) -> Duration {
         pairs
             .into_iter()
-            .map(
-                |pair| match self.seen.get(&key(pair)) {
-                    Some((time, trials)) => *time / *trials,
-                    None if self.expected.is_zero() => suite.expected_duration(pair),
-                    None => suite
-                        .expected_duration(pair)
-                        .mul_f64(self.taken.as_secs_f64() / self.expected.as_secs_f64()),
-                },
-            )
+            .map(|pair| match self.seen.get(&key(pair)) {
+                Some((time, trials)) => *time / *trials,
+                None if self.expected.is_zero() => suite.expected_duration(pair),
+                None => suite
+                    .expected_duration(pair)
+                    .mul_f64(self.taken.as_secs_f64() / self.expected.as_secs_f64()),
+            })
             .sum()
     }
 }

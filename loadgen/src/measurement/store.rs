@@ -167,7 +167,11 @@ impl Store {
     pub fn write_again(&self, name: &str, text: &str) -> Result<(), Failure> {
         let path = self.folder.join(name);
         let is_there = fs::read(&path).is_ok_and(|known| known == text.as_bytes());
-        if is_there { Ok(()) } else { write_atomically(&path, text) }
+        if is_there {
+            Ok(())
+        } else {
+            write_atomically(&path, text)
+        }
     }
 
     /// Reads a JSON file of the folder.
@@ -262,7 +266,9 @@ fn record_name(measurement: &Measurement) -> String {
     let Some(place) = &measurement.identity.suite else {
         return format!("{target}-{workload}");
     };
-    let at = place.at.map_or_else(String::new, |at| format!("-{}", file_name(&at.to_string())));
+    let at = place
+        .at
+        .map_or_else(String::new, |at| format!("-{}", file_name(&at.to_string())));
     let again = if place.control { "-again" } else { "" };
     let retry = match place.attempt {
         0 | 1 => String::new(),

@@ -307,7 +307,11 @@ mod tests {
     fn a_curve_climbs_through_the_quantiles_that_the_sample_carries() {
         let histogram = recorded(1..=100_000);
         let curve = histogram.curve();
-        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1));
+        assert!(
+            curve
+                .windows(2)
+                .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1)
+        );
         for parts in [PARTS / 2, PARTS / 10 * 9, PARTS / 1000 * 999] {
             let at = curve.iter().find(|(level, _)| *level == parts).unwrap();
             assert_eq!(Some(at.1), histogram.quantile(parts));

@@ -231,7 +231,11 @@ fn joined(svg: &mut String, line: &Line, x: &Scale, y: &Scale, top: f64) {
         let _ = write!(path, "{}{px:.1} {py:.1}", if is_begun { 'L' } else { 'M' });
         is_begun = true;
     }
-    let thin = if line.dots.iter().all(|dot| dot.marked) { "" } else { " thin" };
+    let thin = if line.dots.iter().all(|dot| dot.marked) {
+        ""
+    } else {
+        " thin"
+    };
     let _ = writeln!(
         svg,
         r#"<svg x="{}" y="{top:.1}" width="{}" height="{PANEL}" viewBox="0 0 {SQUARE} {SQUARE}" preserveAspectRatio="none"><path class="line dash{}{thin}" d="{path}"/></svg>"#,

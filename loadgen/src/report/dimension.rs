@@ -52,7 +52,10 @@ pub fn markdown_tables(file: &SuiteFile, findings: &Findings) -> Vec<(String, St
             let cells = columns.iter().map(|(_, cells)| cells[place].clone());
             std::iter::once(name.clone()).chain(cells).collect()
         });
-        (format!("{}: {}.", title(table), legend(table)), markdown(&headings, 1, rows))
+        (
+            format!("{}: {}.", title(table), legend(table)),
+            markdown(&headings, 1, rows),
+        )
     };
     findings.tables.iter().map(of).collect()
 }
@@ -105,10 +108,13 @@ fn scaling(suite: &Suite, table: &Table, values: &[u32]) -> Vec<String> {
             (true, Judged::CpuUsPerMessage) => {
                 format!("{workload}: with {now} a message costs {target} {shown} the CPU that it costs with {then}")
             }
-            (true, _) => format!("{workload}: {target} with {now} answers {shown} as many messages a second as with {then}"),
+            (true, _) => {
+                format!("{workload}: {target} with {now} answers {shown} as many messages a second as with {then}")
+            }
         })
     };
-    let of_target = |target: &String| -> Vec<String> { more.iter().filter_map(|workers| of(target, *workers)).collect() };
+    let of_target =
+        |target: &String| -> Vec<String> { more.iter().filter_map(|workers| of(target, *workers)).collect() };
     suite.all_targets().flat_map(of_target).collect()
 }
 
@@ -119,10 +125,17 @@ fn under_work(table: &Table, values: &[u64]) -> Vec<String> {
     }
     let of = |work_ns: &u64| {
         let at = At::WorkNs(*work_ns);
-        let mut ranked = table.targets.iter().filter(|target| target.at == Some(at) && !target.letters.is_empty());
+        let mut ranked = table
+            .targets
+            .iter()
+            .filter(|target| target.at == Some(at) && !target.letters.is_empty());
         let (best, worst) = (ranked.next()?, ranked.next_back()?);
         let comparison = table.ratio(&best.target, &worst.target)?;
-        let comparison = if comparison.ratio >= 1.0 { comparison } else { comparison.turned() };
+        let comparison = if comparison.ratio >= 1.0 {
+            comparison
+        } else {
+            comparison.turned()
+        };
         let (workload, shown) = (&table.workload, interval(&comparison));
         let (best, worst) = (&best.target, &worst.target);
         Some(match (comparison.claimed, table.quantity) {
@@ -183,10 +196,12 @@ fn columns(suite: &Suite, table: &Table, is_short: bool) -> Vec<(String, Vec<Str
     let without = (!suite.without_values().is_empty()).then_some(None);
     let column = |at: Option<At>| {
         let heading = at.map_or_else(|| "as it is".to_string(), |at| at.to_string());
-        let cells = suite.all_targets().map(|target| match suite.values_of(target).contains(&at) {
-            true => cell(table, &label(target, at), is_short),
-            false => String::new(),
-        });
+        let cells = suite
+            .all_targets()
+            .map(|target| match suite.values_of(target).contains(&at) {
+                true => cell(table, &label(target, at), is_short),
+                false => String::new(),
+            });
         (heading, cells.collect())
     };
     without.into_iter().chain(values).map(column).collect()
@@ -214,5 +229,8 @@ fn legend(table: &Table) -> String {
 }
 
 fn interval(comparison: &Comparison) -> String {
-    format!("{:.2}x ({:.2}..{:.2})", comparison.ratio, comparison.low, comparison.high)
+    format!(
+        "{:.2}x ({:.2}..{:.2})",
+        comparison.ratio, comparison.low, comparison.high
+    )
 }

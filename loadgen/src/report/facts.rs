@@ -91,7 +91,10 @@ fn flags(suite: &Suite) -> Vec<(&'static str, Option<String>)> {
         let values: Vec<String> = dimension.values().iter().map(ToString::to_string).collect();
         ("compared at", Some(values.join(", ")))
     });
-    let workers = suite.base.workers.map(|workers| ("workers of a server", Some(workers.to_string())));
+    let workers = suite
+        .base
+        .workers
+        .map(|workers| ("workers of a server", Some(workers.to_string())));
     let work = (suite.base.work_ns).map(|work_ns| ("servers", Some(At::WorkNs(work_ns).to_string())));
     varied.into_iter().chain(workers).chain(work).collect()
 }

@@ -18,7 +18,11 @@ pub fn files(file: &SuiteFile, results: &Results, stored: &[Stored]) -> Vec<(Str
         ("summary.csv".to_string(), csv::summary(results)),
         ("trials.csv".to_string(), csv::trials(stored)),
     ];
-    files.extend(charts.all().map(|picture| (format!("{}.svg", picture.name), picture.file())));
+    files.extend(
+        charts
+            .all()
+            .map(|picture| (format!("{}.svg", picture.name), picture.file())),
+    );
     files
 }
 

@@ -49,7 +49,12 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
             let _ = writeln!(text, "- {sentence}");
         }
         if let Some(scenario) = original::scenario(&workload.name) {
-            let _ = writeln!(text, "\n{}\n\n{}", facts::capital(original::LABEL), original::grid(scenario).markdown(1));
+            let _ = writeln!(
+                text,
+                "\n{}\n\n{}",
+                facts::capital(original::LABEL),
+                original::grid(scenario).markdown(1)
+            );
         }
         text.push('\n');
     }

@@ -1,9 +1,11 @@
 //! The tracked tables that `loadgen publish` splices: the original's layout, one row per runtime, the index of folders.
 
 use crate::quantity::{CPU_PERCENT_MAX, MEMORY, MEMORY_KERNEL, MESSAGES_PER_S, Place};
+use crate::record::Workload;
 use crate::report::columns::{self, nothing};
 use crate::report::original::{self, Scenario};
 use crate::report::table;
+use crate::report::{chart, screen, sheets};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
 use crate::text::{counted, workload as workload_line};
@@ -41,18 +43,55 @@ pub fn models(file: &SuiteFile, results: &Results) -> String {
     text
 }
 
+/// What a folder found, for who reads one screen: the first sentences and the first chart. `folder` is the way to it.
+#[must_use]
+pub fn findings(file: &SuiteFile, results: &Results, folder: &str) -> String {
+    const SENTENCES: usize = 3;
+    let mut text = String::new();
+    for sentence in screen::found(file, &results.findings).iter().take(SENTENCES) {
+        let _ = writeln!(text, "- {sentence}");
+    }
+    let Some(workload) = shown_first(file) else {
+        return text;
+    };
+    if let Some(table) = chart::first_table(results, workload).filter(|table| chart::has_level(table)) {
+        let _ = writeln!(
+            text,
+            "\n![{} of every target under `{}`]({folder}/{})",
+            table.quantity.title(),
+            workload.name,
+            chart::level_file(table)
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\n`{}`, {}: {} on `{}`, {} (UTC). [All tables and charts]({folder}/README.md).",
+        workload.name,
+        workload_line(workload),
+        counted(u64::from(results.rounds_done), "round", "rounds"),
+        file.label,
+        day(&file.started_at),
+    );
+    text
+}
+
+/// The workload that says most about a server: the longest one.
+fn shown_first(file: &SuiteFile) -> Option<&Workload> {
+    let mut known = ["steady", "medium", "light"].iter();
+    let known = known.find_map(|name| file.suite.workload(name));
+    known.or(file.suite.workloads.first())
+}
+
 /// One line per runtime: the figures of the longest workload first, then what they cost.
 #[must_use]
 pub fn runtimes(file: &SuiteFile, results: &Results) -> String {
-    let Some(workload) = ["steady", "medium", "light"]
-        .iter()
-        .find_map(|name| file.suite.workload(name))
-        .or(file.suite.workloads.first())
-    else {
+    let Some(workload) = shown_first(file) else {
         return String::new();
     };
     let columns = columns::columns(Place::Runtimes);
+    let first = chart::first_table(results, workload);
     let mut headings: Vec<String> = ["target", "runtime", "I/O interface"].map(str::to_string).into();
+    headings.extend(first.map(|table| table.quantity.title().to_string()));
     headings.extend(columns.iter().map(|column| columns::one_line(column.heading)));
     let rows = results.of_workload(&workload.name).filter(|row| !row.control);
     let cells = rows.map(|row| {
@@ -62,6 +101,7 @@ pub fn runtimes(file: &SuiteFile, results: &Results) -> String {
             columns::runtime(row.runtime.as_deref(), row.runtime_version.as_deref()),
             or_none(&row.io_interface),
         ];
+        cells.extend(first.map(|table| sheets::cell(table, &row.name, false)));
         cells.extend(columns.iter().map(|column| (column.cell)(row)));
         cells
     });

@@ -78,14 +78,19 @@ fn speakers(main: &Table) -> Vec<Speaker<'_>> {
     models.into_iter().filter_map(of).collect()
 }
 
+/// A target's figure.
+type Figure<'a> = Box<dyn Fn(&str) -> Option<Known> + 'a>;
+/// One target's figure over another's.
+type Ratio<'a> = Box<dyn Fn(&str, &str) -> Option<Comparison> + 'a>;
+
 /// Something by which models differ.
 struct Aspect<'a> {
     name: String,
     more_is_better: bool,
     print: Box<dyn Fn(f64) -> String + 'a>,
-    known: Box<dyn Fn(&str) -> Option<Known> + 'a>,
+    known: Figure<'a>,
     /// The first over the second.
-    ratio: Box<dyn Fn(&str, &str) -> Option<Comparison> + 'a>,
+    ratio: Ratio<'a>,
 }
 
 fn aspects<'a>(file: &'a SuiteFile, results: &'a Results, stored: &[Stored], main: &'a Table) -> Vec<Aspect<'a>> {
@@ -237,7 +242,8 @@ fn weigh(portrait: &mut Portrait, speaker: &Speaker<'_>, rivals: &[&Speaker<'_>]
             rival.target
         ));
     }
-    let [better, worse, alike] = sides.map(|told| (!told.is_empty()).then(|| format!("{figure}, {}.", told.join(" and "))));
+    let [better, worse, alike] =
+        sides.map(|told| (!told.is_empty()).then(|| format!("{figure}, {}.", told.join(" and "))));
     portrait.advantages.extend(better);
     portrait.disadvantages.extend(worse);
     portrait.alike.extend(alike);
@@ -311,7 +317,9 @@ fn counted(results: &Results, target: &str) -> Option<Calls> {
 
 /// Processes and threads under the workload.
 fn needs(speaker: &Speaker<'_>, results: &Results, main: &Table) -> Option<String> {
-    let row = results.of_workload(&main.workload).find(|row| row.target == speaker.target)?;
+    let row = results
+        .of_workload(&main.workload)
+        .find(|row| row.target == speaker.target)?;
     Some(format!(
         "Under {}: {} and {}.",
         main.workload,

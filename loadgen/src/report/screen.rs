@@ -34,13 +34,7 @@ pub fn screen(file: &SuiteFile, results: &Results, width: u16) -> String {
     // Room for a finding of two lines and for the blank lines around what was found.
     let room_for_tables = LINES - lines(&head) - 4;
     let tables = match file.suite.dimension {
-        None => sheets::drawn(
-            file,
-            &labels(file, results),
-            &results.findings,
-            width,
-            room_for_tables,
-        ),
+        None => sheets::drawn(file, &labels(file, results), &results.findings, width, room_for_tables),
         Some(_) => dimension::drawn(file, &results.findings, width, room_for_tables),
     };
     let mut room = LINES.saturating_sub(lines(&head) + lines(&tables) + 2);

@@ -181,7 +181,10 @@ pub fn mark(svg: &mut String, (x, y): (&str, f64), hue: Hue, fill: Fill, tip: &s
     );
     let tip = told(tip);
     let _ = if shape.is_empty() {
-        writeln!(svg, r#"<circle class="{class} {hue}" cx="{x}" cy="{y:.1}" r="4.5"{tip}/>"#)
+        writeln!(
+            svg,
+            r#"<circle class="{class} {hue}" cx="{x}" cy="{y:.1}" r="4.5"{tip}/>"#
+        )
     } else {
         writeln!(
             svg,

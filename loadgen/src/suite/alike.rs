@@ -84,7 +84,11 @@ pub fn check(one: &Side<'_>, other: &Side<'_>) -> Result<(), String> {
         ));
     }
     if (ones.workers, ones.work_ns) != (others.workers, others.work_ns) {
-        return Err(refused("what servers were started with", &flags(one.suite), &flags(other.suite)));
+        return Err(refused(
+            "what servers were started with",
+            &flags(one.suite),
+            &flags(other.suite),
+        ));
     }
     for workload in &one.suite.workloads {
         let same = other.suite.workloads.iter().find(|known| known.name == workload.name);

@@ -28,11 +28,14 @@ impl Compared {
     pub fn of(suite: &Suite, stored: &[Stored], workload: &str, quantity: &Quantity) -> Self {
         let trials = Trials::of(stored);
         let targets: Vec<String> = suite.all_targets().cloned().collect();
+        // Where values of a dimension are compared: at the first of them.
+        let first = |target: &String| suite.rows().find(|(name, _)| *name == target).and_then(|(_, at)| at);
         let cells = (0..).zip(&targets).flat_map(|(place, target)| {
             let pair = Pair {
                 target: target.clone(),
                 workload: workload.to_string(),
                 control: false,
+                at: first(target),
             };
             trials.cells(&pair, place, quantity.kind(), &|trial| quantity.of(trial))
         });

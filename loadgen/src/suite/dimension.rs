@@ -163,7 +163,9 @@ mod tests {
 
     fn workers() -> Suite {
         Suite {
-            targets: ["fork", "event-epoll", "thread-pool", "thread"].map(str::to_owned).to_vec(),
+            targets: ["fork", "event-epoll", "thread-pool", "thread"]
+                .map(str::to_owned)
+                .to_vec(),
             dimension: Some(Dimension::Workers(vec![1, 2])),
             ..suite()
         }
@@ -173,7 +175,10 @@ mod tests {
     fn each_target_that_has_the_dimension_runs_at_each_value_within_one_block() {
         let suite = workers();
         let pairs = suite.pairs_of_round(1).into_iter();
-        let labels: Vec<String> = pairs.filter(|pair| pair.workload == "steady").map(|pair| pair.label()).collect();
+        let labels: Vec<String> = pairs
+            .filter(|pair| pair.workload == "steady")
+            .map(|pair| pair.label())
+            .collect();
         assert_eq!(
             labels,
             [
@@ -208,7 +213,10 @@ mod tests {
             ..suite()
         };
         let pairs = suite.pairs_of_round(1).into_iter();
-        let labels: Vec<String> = pairs.filter(|pair| pair.workload == "steady").map(|pair| pair.label()).collect();
+        let labels: Vec<String> = pairs
+            .filter(|pair| pair.workload == "steady")
+            .map(|pair| pair.label())
+            .collect();
         assert_eq!(
             labels,
             [
@@ -227,7 +235,10 @@ mod tests {
         suite.base.work_ns = Some(20_000);
         let pairs = suite.pairs_of_round(1);
         let plan = |label: &str| {
-            let pair = pairs.iter().find(|pair| pair.label() == label && pair.workload == "steady").unwrap();
+            let pair = pairs
+                .iter()
+                .find(|pair| pair.label() == label && pair.workload == "steady")
+                .unwrap();
             let plan = suite.plan(pair, 1);
             (plan.workers, plan.work_ns)
         };
@@ -241,7 +252,10 @@ mod tests {
             let pair = pairs.iter().find(|pair| pair.target == target).unwrap();
             suite.plan(pair, 1).workers
         };
-        assert_eq!([of("fork"), of("event-epoll"), of("thread-pool")], [None, Some(2), None]);
+        assert_eq!(
+            [of("fork"), of("event-epoll"), of("thread-pool")],
+            [None, Some(2), None]
+        );
     }
 
     #[test]

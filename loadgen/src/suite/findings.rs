@@ -209,7 +209,11 @@ impl Table {
     pub fn ratio(&self, one: &str, other: &str) -> Option<Comparison> {
         let pair = self.pair(one, other)?;
         let is_upright = pair.left == one;
-        Some(if is_upright { pair.comparison } else { pair.comparison.turned() })
+        Some(if is_upright {
+            pair.comparison
+        } else {
+            pair.comparison.turned()
+        })
     }
 }
 

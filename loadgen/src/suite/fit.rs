@@ -447,7 +447,10 @@ mod tests {
         let (low, high) = fit.interval(0).unwrap();
         let error = level.residual_deviation / 3_f64.sqrt();
         let half = student(level.freedom).unwrap().inverse_cdf(0.975) * error;
-        assert!(close(low.ln(), 2.0 - half) && close(high.ln(), 2.0 + half), "{low} {high}");
+        assert!(
+            close(low.ln(), 2.0 - half) && close(high.ln(), 2.0 + half),
+            "{low} {high}"
+        );
         assert_eq!(Fit::of(1, &[]).interval(0), None);
     }
 

@@ -252,7 +252,9 @@ impl Suite {
             .zip(&self.workloads)
             .flat_map(|(place, workload)| {
                 let again = self.control_of(&workload.name).filter(|_| has_control(place));
-                self.pairs_of(self.targets.iter(), &workload.name).into_iter().chain(again)
+                self.pairs_of(self.targets.iter(), &workload.name)
+                    .into_iter()
+                    .chain(again)
             })
             .collect()
     }

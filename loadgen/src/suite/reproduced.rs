@@ -179,6 +179,7 @@ mod tests {
             letters: "a".into(),
             rounds,
             residual_deviation: Some(0.04),
+            interval: None,
             at: None,
             oversubscribed: false,
         }

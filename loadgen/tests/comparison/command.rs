@@ -41,7 +41,12 @@ pub(crate) fn compare(folder: &Path, words: &[&str], trials: &mut Synthetic) -> 
 }
 
 /// Runs the verb on synthetic trials with results in `folder/results`; gives what it printed and how it ended.
-pub(crate) fn compare_at(folder: &Path, words: &[&str], trials: &mut Synthetic, here: &Here) -> (String, Result<(), Failure>) {
+pub(crate) fn compare_at(
+    folder: &Path,
+    words: &[&str],
+    trials: &mut Synthetic,
+    here: &Here,
+) -> (String, Result<(), Failure>) {
     let results = folder.join("results").display().to_string();
     let goes_on = words.contains(&"--resume") || words.contains(&"--add");
     let mut all = vec!["--quiet"];

@@ -27,6 +27,7 @@ fn records(file: &SuiteFile, rounds: u32, change: impl Fn(&mut Measurement)) -> 
         .flat_map(of_round)
         .map(|(round, position, pair)| {
             let place = SuitePlace {
+                at: None,
                 suite: file.suite.name.clone(),
                 round,
                 position,
@@ -52,11 +53,30 @@ fn the_page_loads_nothing_and_has_every_section() {
     for outside in ["http://", "https://", " src=", "url(", "@import", "fetch("] {
         assert!(!page.contains(outside), "{outside}");
     }
-    for id in ["findings", "models", "workload-steady", "workload-churn", "run", "method", "machine", "void"] {
+    for id in [
+        "findings",
+        "models",
+        "workload-steady",
+        "workload-churn",
+        "run",
+        "method",
+        "machine",
+        "void",
+    ] {
         assert!(page.contains(&format!("<section id=\"{id}\"")), "{id}");
-        assert!(page.contains(&format!("href=\"#{id}\"")), "{id} is not in the list of sections");
+        assert!(
+            page.contains(&format!("href=\"#{id}\"")),
+            "{id} is not in the list of sections"
+        );
     }
-    for chart in ["capacity-steady-first", "ratios-steady", "response-steady", "messages-per-s-steady", "cpu-distance", "one-trial"] {
+    for chart in [
+        "capacity-steady-first",
+        "ratios-steady",
+        "response-steady",
+        "messages-per-s-steady",
+        "cpu-distance",
+        "one-trial",
+    ] {
         assert!(page.contains(&format!("<figure id=\"{chart}\"")), "{chart}");
     }
 }
@@ -68,8 +88,17 @@ fn every_chart_has_its_words_and_its_table() {
     for figure in page.split("<figure ").skip(1) {
         let figure = figure.split("</figure>").next().unwrap();
         let name = figure.split('"').nth(1).unwrap();
-        assert!(figure.contains("role=\"img\"") && figure.contains("<title id="), "{name}");
-        let desc = figure.split("<desc id=").nth(1).unwrap().split("</desc>").next().unwrap();
+        assert!(
+            figure.contains("role=\"img\"") && figure.contains("<title id="),
+            "{name}"
+        );
+        let desc = figure
+            .split("<desc id=")
+            .nth(1)
+            .unwrap()
+            .split("</desc>")
+            .next()
+            .unwrap();
         assert!(desc.len() > 60, "{name}: {desc}");
         assert!(figure.contains("<tbody>\n<tr"), "{name} has no table");
     }
@@ -79,7 +108,11 @@ fn every_chart_has_its_words_and_its_table() {
 fn ids_are_unique() {
     let (file, store, _) = nine_rounds();
     let page = page(file, store.records());
-    let mut ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let mut ids: Vec<&str> = page
+        .split(" id=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
     let all = ids.len();
     ids.sort_unstable();
     ids.dedup();
@@ -142,7 +175,12 @@ fn a_sweep_has_a_page_too() {
     let (file, stored) = swept();
     let files = sweep::files(&file, &stored);
     let page = &files.iter().find(|(name, _)| name == "report.html").unwrap().1;
-    for text in ["<figure id=\"curve\"", "highest rate with p99.9", "What was found", "How to read this"] {
+    for text in [
+        "<figure id=\"curve\"",
+        "highest rate with p99.9",
+        "What was found",
+        "How to read this",
+    ] {
         assert!(page.contains(text), "{text}");
     }
     expect(&golden("sweep.html"), page);

@@ -31,7 +31,7 @@ fn project() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     let results = root.path().join("results");
     fs::create_dir(&results).unwrap();
-    fs::write(root.path().join("README.md"), markers(&["models", "runtimes"])).unwrap();
+    fs::write(root.path().join("README.md"), markers(&["findings", "runtimes"])).unwrap();
     fs::write(results.join("README.md"), markers(&["index"])).unwrap();
     fs::write(results.join("models.md"), markers(&["models"])).unwrap();
     fs::write(results.join("runtimes.md"), markers(&["runtimes"])).unwrap();

@@ -89,6 +89,7 @@ fn serve(mut stream: TcpStream, reads: &AtomicU64, fault: Fault) {
 /// A plan that runs a workload on one thread, not pinned.
 pub(crate) fn plan(workload: Workload) -> Plan {
     Plan {
+        looks_for_answers: false,
         target: "127.0.0.1:0".into(),
         start: Start::Never,
         workload,

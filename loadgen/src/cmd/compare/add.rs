@@ -91,7 +91,11 @@ fn beside(suite: &Suite, findings: &Findings) -> Vec<String> {
                 .tables
                 .iter()
                 .filter(|table| table.quantity.kind() == Figure::Capacity);
-            let labels: Vec<String> = suite.values_of(name).into_iter().map(|at| matrix::label(name, at)).collect();
+            let labels: Vec<String> = suite
+                .values_of(name)
+                .into_iter()
+                .map(|at| matrix::label(name, at))
+                .collect();
             let rows = || {
                 let rows = tables.clone().flat_map(|table| &table.targets);
                 rows.filter(|row| labels.contains(&row.target))

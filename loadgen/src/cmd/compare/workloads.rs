@@ -55,7 +55,9 @@ pub(super) fn workloads(args: &CompareArgs, has_dimension: bool) -> Result<Vec<W
         None if has_dimension => Some(OF_A_DIMENSION),
         None => Some("default"),
     };
-    let presets = names.map_or(Ok(Vec::new()), matrix::workloads).map_err(Failure::usage)?;
+    let presets = names
+        .map_or(Ok(Vec::new()), matrix::workloads)
+        .map_err(Failure::usage)?;
     let names: Vec<&str> = presets
         .iter()
         .map(|preset| preset.name.as_str())
@@ -125,13 +127,21 @@ struct Flag {
 fn flags(load: &LoadArgs) -> [Flag; 5] {
     let flag = |name, typed, field| Flag { name, typed, field };
     [
-        flag("--clients", load.clients.map(count), |workload| count(workload.clients.into())),
-        flag("--size", load.size.map(|size| range(size.min_bytes, size.max_bytes)), |workload| {
-            range(workload.size_min_bytes, workload.size_max_bytes)
+        flag("--clients", load.clients.map(count), |workload| {
+            count(workload.clients.into())
         }),
-        flag("--pipeline", load.pipeline.map(count), |workload| count(workload.pipeline.into())),
+        flag(
+            "--size",
+            load.size.map(|size| range(size.min_bytes, size.max_bytes)),
+            |workload| range(workload.size_min_bytes, workload.size_max_bytes),
+        ),
+        flag("--pipeline", load.pipeline.map(count), |workload| {
+            count(workload.pipeline.into())
+        }),
         flag("--rate", load.rate.map(per_second), |workload| {
-            workload.open_loop().map_or_else(|| "a closed loop".to_string(), |open| per_second(open.rate_per_s))
+            workload
+                .open_loop()
+                .map_or_else(|| "a closed loop".to_string(), |open| per_second(open.rate_per_s))
         }),
         flag("--duration", load.duration.map(time), |workload| match workload.stop {
             Stop::AfterMs(ms) => milliseconds(ms),
@@ -211,7 +221,11 @@ mod tests {
             ..LoadArgs::default()
         };
         let (workloads, told) = typed(&["steady", "paced"], &load).unwrap();
-        assert!(workloads.iter().all(|workload| workload.open_loop().unwrap().rate_per_s == 5000));
+        assert!(
+            workloads
+                .iter()
+                .all(|workload| workload.open_loop().unwrap().rate_per_s == 5000)
+        );
         assert_eq!(
             told,
             ["--rate 5,000 messages/s replaces a closed loop (steady), 10,000 messages/s (paced)"]
@@ -226,6 +240,9 @@ mod tests {
             ..load
         };
         let (workloads, _) = typed(&["light"], &timed).unwrap();
-        assert_eq!((workloads[0].stop, workloads[0].warmup_ms), (Stop::AfterMs(800), preset::WARMUP_MS));
+        assert_eq!(
+            (workloads[0].stop, workloads[0].warmup_ms),
+            (Stop::AfterMs(800), preset::WARMUP_MS)
+        );
     }
 }

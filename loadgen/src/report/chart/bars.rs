@@ -11,7 +11,8 @@ use crate::report::table::Grid;
 use crate::suite::results::Row;
 use crate::text::workload as workload_line;
 
-const LEGEND: &str = "Bar: median of the valid rounds. Whisker: smallest to largest. Dot: one trial; hollow: invalid, not counted.";
+const LEGEND: &str =
+    "Bar: median of the valid rounds. Whisker: smallest to largest. Dot: one trial; hollow: invalid, not counted.";
 
 pub(super) fn picture(quantity: &Quantity, workload: &Workload, rows: &[&Row]) -> Picture {
     let title = title(quantity);
@@ -59,7 +60,9 @@ fn track(quantity: &Quantity, row: &Row) -> Track {
             Some(spread) if row.believed => quantity.print(spread.median),
             Some(spread) => format!("{} invalid", quantity.print(spread.median)),
             // Measured, and taken away by a gate in each trial: that is no hole.
-            None if row.points.iter().any(|point| point.figure(quantity).is_some()) => "void in every round".to_string(),
+            None if row.points.iter().any(|point| point.figure(quantity).is_some()) => {
+                "void in every round".to_string()
+            }
             None => "not measured".to_string(),
         },
         ..Track::default()
@@ -77,7 +80,9 @@ fn data(quantity: &Quantity, rows: &[&Row]) -> Grid {
         ]
     };
     Grid {
-        headings: ["target", "median", "min..max", "valid rounds"].map(str::to_string).into(),
+        headings: ["target", "median", "min..max", "valid rounds"]
+            .map(str::to_string)
+            .into(),
         rows: rows.iter().map(line).collect(),
     }
 }

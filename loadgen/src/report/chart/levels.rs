@@ -47,9 +47,15 @@ pub(super) fn picture(table: &Table, workload: &Workload, hues: &Hues) -> Option
         reference: None,
         rows: table.targets.iter().map(|target| track(table, target, hues)).collect(),
     };
-    let better = if table.quantity.more_is_better() { "more" } else { "less" };
+    let better = if table.quantity.more_is_better() {
+        "more"
+    } else {
+        "less"
+    };
     let letters = match has_rounds_enough(table) {
-        true => " Targets without a letter in common are told apart: a pair's interval decides that, not whether two of these overlap.",
+        true => {
+            " Targets without a letter in common are told apart: a pair's interval decides that, not whether two of these overlap."
+        }
         false => "",
     };
     Some(Picture {
@@ -74,8 +80,13 @@ fn track(table: &Table, target: &Target, hues: &Hues) -> Track {
         model: Some(hues.target(&target.target).class().to_string()),
         figure: target.level,
         interval: target.interval,
-        text: target.level.map_or_else(|| "no figure stands".to_string(), |figure| level(table.quantity, figure)),
-        detail: interval(table, target).map(|text| format!("({text})")).unwrap_or_default(),
+        text: target.level.map_or_else(
+            || "no figure stands".to_string(),
+            |figure| level(table.quantity, figure),
+        ),
+        detail: interval(table, target)
+            .map(|text| format!("({text})"))
+            .unwrap_or_default(),
         letters: letters(table, target),
         ..Track::default()
     }
@@ -112,14 +123,18 @@ fn data(table: &Table) -> Grid {
     let line = |target: &Target| {
         vec![
             target.target.clone(),
-            target.level.map_or_else(nothing, |figure| level(table.quantity, figure)),
+            target
+                .level
+                .map_or_else(nothing, |figure| level(table.quantity, figure)),
             interval(table, target).unwrap_or_else(nothing),
             letters(table, target),
             target.rounds.to_string(),
         ]
     };
     Grid {
-        headings: ["target", "level", "interval of 95 %", "letters", "rounds"].map(str::to_string).into(),
+        headings: ["target", "level", "interval of 95 %", "letters", "rounds"]
+            .map(str::to_string)
+            .into(),
         rows: table.targets.iter().map(line).collect(),
     }
 }

@@ -49,7 +49,11 @@ pub fn of_workload(results: &Results, workload: &Workload, hues: &Hues) -> Vec<P
     let mut pictures: Vec<Picture> = tables()
         .filter_map(|table| levels::picture(table, workload, hues))
         .collect();
-    pictures.extend(tables().take(1).filter_map(|table| forest::picture(table, workload, hues)));
+    pictures.extend(
+        tables()
+            .take(1)
+            .filter_map(|table| forest::picture(table, workload, hues)),
+    );
     let charted = quantity::ALL.iter().filter(|each| each.is_shown_in(Place::Chart));
     pictures.extend(charted.map(|each| bars::picture(each, workload, &rows)));
     pictures.extend(spectrum::picture(workload, &rows));

@@ -43,7 +43,8 @@ fn varied<'a>(
     value: &dyn Fn(&Workload, &Row) -> Option<f64>,
 ) -> Option<Varied<'a>> {
     let alike = |one: &Workload, other: &Workload| {
-        (one.size_min_bytes, one.size_max_bytes, one.pipeline) == (other.size_min_bytes, other.size_max_bytes, other.pipeline)
+        (one.size_min_bytes, one.size_max_bytes, one.pipeline)
+            == (other.size_min_bytes, other.size_max_bytes, other.pipeline)
     };
     let fits = |workload: &&Workload| is_kind(workload) && !workload.is_job() && !workload.churn;
     let first = file.suite.workloads.iter().find(fits)?;
@@ -74,6 +75,9 @@ fn clients(workload: &Workload, _: &Row) -> Option<f64> {
     Some(f64::from(workload.clients))
 }
 
+/// Heading of a column and how its cells are made.
+type Column<'a> = (&'a str, &'a dyn Fn(&Row) -> String);
+
 impl Varied<'_> {
     /// A line for each target.
     fn lines(&self, hues: &Hues, read: &dyn Fn(&Row) -> Option<f64>) -> Vec<Line> {
@@ -87,7 +91,7 @@ impl Varied<'_> {
         self.targets.iter().map(line).collect()
     }
 
-    fn data(&self, x: &str, columns: &[(&str, &dyn Fn(&Row) -> String)]) -> Grid {
+    fn data(&self, x: &str, columns: &[Column<'_>]) -> Grid {
         let rows = self.targets.iter().flat_map(|(target, rows)| {
             rows.iter().map(|(at, row)| {
                 let mut cells = vec![(*target).to_string(), count(round_u64(*at))];
@@ -128,7 +132,9 @@ fn speed(varied: &Varied<'_>, hues: &Hues) -> Picture {
         is_log: false,
         print: Box::new(|value| quantity.print(value)),
     };
-    let print = |quantity: &'static Quantity| move |row: &Row| row.figure(quantity).map_or_else(nothing, |value| quantity.print(value));
+    let print = |quantity: &'static Quantity| {
+        move |row: &Row| row.figure(quantity).map_or_else(nothing, |value| quantity.print(value))
+    };
     curve(Chart {
         name: "over-clients".to_string(),
         title: "Messages per second and CPU per message over clients".to_string(),
@@ -163,7 +169,8 @@ fn memory(varied: &Varied<'_>, hues: &Hues) -> Option<Picture> {
         curve(Chart {
             name: "memory-over-connections".to_string(),
             title: "Memory of the server over connections".to_string(),
-            about: "user memory (PSS of the process tree) and kernel memory together, all clients connected".to_string(),
+            about: "user memory (PSS of the process tree) and kernel memory together, all clients connected"
+                .to_string(),
             legend: "Each point: median of the valid rounds. Hollow: no round was valid.".to_string(),
             summary: "Memory of each target over the number of connections; the figures are in the table.".to_string(),
             x: over_clients("connections"),
@@ -178,7 +185,12 @@ fn memory(varied: &Varied<'_>, hues: &Hues) -> Option<Picture> {
             bands: Vec::new(),
             may_be_log: true,
             by_target: true,
-            data: varied.data("connections", &[("memory", &|row| whole(row).map_or_else(nothing, |value| bytes(round_u64(value))))]),
+            data: varied.data(
+                "connections",
+                &[("memory", &|row| {
+                    whole(row).map_or_else(nothing, |value| bytes(round_u64(value)))
+                })],
+            ),
         })
     })
 }
@@ -194,20 +206,27 @@ const PERCENTILES: [Percentile; 3] = [
 /// Percentiles of the response over the offered load: a panel for each target, its knee in the title.
 fn load(varied: &Varied<'_>, hues: &Hues) -> Picture {
     let of = |read: fn(&Latency) -> Option<u64>| move |row: &Row| read(&row.latency.response).map(count_f64);
-    let panels = varied.targets.iter().filter(|(_, rows)| !rows.is_empty()).map(|(target, rows)| {
-        let lines = (0..).zip(PERCENTILES);
-        Panel {
-            title: match knee(rows) {
-                Some(knee) => format!("{target}: knee at {}/s", count(round_u64(knee))),
-                None => format!("{target}: no knee up to the highest rate"),
-            },
-            lines: lines.map(|(dash, (name, read))| line(name, hues.target(target), dash, rows, &of(read))).collect(),
-            limit: None,
-            is_log: true,
-            print: Box::new(|ns| time_ns(round_u64(ns))),
-        }
-    });
-    let print = |read: fn(&Latency) -> Option<u64>| move |row: &Row| read(&row.latency.response).map_or_else(nothing, time_ns);
+    let panels = varied
+        .targets
+        .iter()
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(target, rows)| {
+            let lines = (0..).zip(PERCENTILES);
+            Panel {
+                title: match knee(rows) {
+                    Some(knee) => format!("{target}: knee at {}/s", count(round_u64(knee))),
+                    None => format!("{target}: no knee up to the highest rate"),
+                },
+                lines: lines
+                    .map(|(dash, (name, read))| line(name, hues.target(target), dash, rows, &of(read)))
+                    .collect(),
+                limit: None,
+                is_log: true,
+                print: Box::new(|ns| time_ns(round_u64(ns))),
+            }
+        });
+    let print =
+        |read: fn(&Latency) -> Option<u64>| move |row: &Row| read(&row.latency.response).map_or_else(nothing, time_ns);
     let [p50, p99, p999] = PERCENTILES.map(|(name, read)| (name, print(read)));
     curve(Chart {
         name: "response-over-load".to_string(),

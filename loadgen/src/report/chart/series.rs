@@ -41,12 +41,21 @@ pub(super) fn picture(results: &Results, stored: &[Stored]) -> Option<Picture> {
         of("server CPU, % of a core", "CPU", figure, &cpu_percent),
     ];
     let bands = void(trial);
-    let panels = panels
-        .into_iter()
-        .filter(|panel| panel.lines.iter().flat_map(|line| &line.dots).any(|dot| dot.y.is_some()));
+    let panels = panels.into_iter().filter(|panel| {
+        panel
+            .lines
+            .iter()
+            .flat_map(|line| &line.dots)
+            .any(|dot| dot.y.is_some())
+    });
     Some(curve(Chart {
         name: "one-trial".to_string(),
-        title: format!("One trial over time: {} under {}, round {}", trial.plan.target, trial.workload, round_of(trial)),
+        title: format!(
+            "One trial over time: {} under {}, round {}",
+            trial.plan.target,
+            trial.workload,
+            round_of(trial)
+        ),
         about: workload_line(&trial.plan.workload),
         legend: legend(trial, &bands),
         summary: format!(
@@ -79,7 +88,10 @@ fn chosen<'a>(results: &Results, stored: &'a [Stored]) -> Option<&'a Stored> {
         let trial = &stored.measurement;
         whole(trial).filter(|window| is_void(trial, window)).count()
     };
-    let most = timed().rev().max_by_key(|stored| voided(stored)).filter(|stored| voided(stored) > 0);
+    let most = timed()
+        .rev()
+        .max_by_key(|stored| voided(stored))
+        .filter(|stored| voided(stored) > 0);
     let best = results.findings.tables.first().and_then(|table| table.targets.first());
     let of_best = timed()
         .filter(|stored| best.is_some_and(|best| best.target == stored.measurement.plan.target))
@@ -108,7 +120,8 @@ fn is_void(trial: &Measurement, window: &Window) -> bool {
 
 fn void(trial: &Measurement) -> Vec<(f64, f64)> {
     let void = whole(trial).filter(|window| is_void(trial, window));
-    void.map(|window| (window.from_s, window.from_s + window.length_s)).collect()
+    void.map(|window| (window.from_s, window.from_s + window.length_s))
+        .collect()
 }
 
 fn legend(trial: &Measurement, bands: &[(f64, f64)]) -> String {
@@ -133,13 +146,7 @@ fn cpu_percent(window: &Window) -> Option<f64> {
     Some(count_f64(window.server_cpu_ns?) / (window.length_s * 1e9) * 100.0)
 }
 
-fn line(
-    trial: &Measurement,
-    name: &str,
-    hue: Hue,
-    dash: usize,
-    read: &dyn Fn(&Window) -> Option<f64>,
-) -> Line {
+fn line(trial: &Measurement, name: &str, hue: Hue, dash: usize, read: &dyn Fn(&Window) -> Option<f64>) -> Line {
     let dot = |window: &Window| Dot {
         x: window.from_s + window.length_s / 2.0,
         y: read(window),

@@ -113,7 +113,11 @@ fn summary(workload: &Workload, rows: &[&Row]) -> String {
         )
     };
     let all: Vec<String> = rows.iter().map(told).collect();
-    format!("Response time under {}, median and p99: {}.", workload.name, all.join("; "))
+    format!(
+        "Response time under {}, median and p99: {}.",
+        workload.name,
+        all.join("; ")
+    )
 }
 
 fn data(rows: &[&Row]) -> Grid {

@@ -66,7 +66,8 @@ impl Table {
         let rows: Vec<Row> = grid.rows.into_iter().map(Row::of).collect();
         let is_figure = |place: usize| {
             let mut cells = rows.iter().map(|row| &row.cells[place]);
-            place > 0 && (cells.clone().any(|cell| cell.key.is_some()) || cells.all(|cell| cell.text.starts_with("n/a")))
+            place > 0
+                && (cells.clone().any(|cell| cell.key.is_some()) || cells.all(|cell| cell.text.starts_with("n/a")))
         };
         let columns = (0..).zip(grid.headings).map(|(place, name)| Column {
             is_figure: is_figure(place),
@@ -179,7 +180,9 @@ fn key_of(text: &str) -> Option<f64> {
         ("k", 1e3),
     ];
     let is_of_number = |letter: char| letter.is_ascii_digit() || letter == ',';
-    let end = text.find(|letter| !is_of_number(letter) && letter != '.').unwrap_or(text.len());
+    let end = text
+        .find(|letter| !is_of_number(letter) && letter != '.')
+        .unwrap_or(text.len());
     // `1,200..1,300` begins with 1,200.
     let digits = text[..end].split("..").next().unwrap_or_default();
     let number: f64 = digits.replace(',', "").trim_end_matches('.').parse().ok()?;
@@ -195,9 +198,32 @@ mod tests {
 
     #[test]
     fn cells_are_sorted_by_their_number_and_unit() {
-        let keys = ["185,300 ab", "1.83 ms", "999 us", "9.41 MiB", "11,900..12,800", "5 of 5", "2.00 / 0.56", "94 %", "0.53x"]
-            .map(|text| key_of(text).unwrap());
-        assert_eq!(keys, [185_300.0, 1_830_000.0, 999_000.0, 9_867_100.16, 11_900.0, 5.0, 2.0, 94.0, 0.53]);
+        let keys = [
+            "185,300 ab",
+            "1.83 ms",
+            "999 us",
+            "9.41 MiB",
+            "11,900..12,800",
+            "5 of 5",
+            "2.00 / 0.56",
+            "94 %",
+            "0.53x",
+        ]
+        .map(|text| key_of(text).unwrap());
+        assert_eq!(
+            keys,
+            [
+                185_300.0,
+                1_830_000.0,
+                999_000.0,
+                9_867_100.16,
+                11_900.0,
+                5.0,
+                2.0,
+                94.0,
+                0.53
+            ]
+        );
         assert_eq!(["n/a", "", "tokio 1.54.1", "one trial"].map(key_of), [None; 4]);
     }
 
@@ -209,9 +235,15 @@ mod tests {
 
     #[test]
     fn a_table_cannot_be_broken_out_of_and_its_rows_can_be_filtered() {
-        let grid = Grid::new(&["target", "x"], vec![vec!["<b>".into(), "1.00 us".into()], vec!["c".into(), "n/a".into()]]);
+        let grid = Grid::new(
+            &["target", "x"],
+            vec![vec!["<b>".into(), "1.00 us".into()], vec!["c".into(), "n/a".into()]],
+        );
         let text = Table::new("caption", grid).by_target(&|_| Hue::Fork).render().unwrap();
         assert!(!text.contains("<b>") && text.contains(r#"data-model="fork""#), "{text}");
-        assert!(text.contains(r#"<td class="figure" data-key="1000">1.00 us</td>"#), "{text}");
+        assert!(
+            text.contains(r#"<td class="figure" data-key="1000">1.00 us</td>"#),
+            "{text}"
+        );
     }
 }

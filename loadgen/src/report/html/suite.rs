@@ -28,7 +28,11 @@ pub fn suite(file: &SuiteFile, results: &Results, stored: &[Stored], charts: &Ch
     ];
     for (workload, pictures) in file.suite.workloads.iter().zip(&charts.of_workloads) {
         let id = format!("workload-{}", file_name(&workload.name));
-        sections.push(Section::new(&id, &workload.name, of_workload(results, workload, pictures, &hue)));
+        sections.push(Section::new(
+            &id,
+            &workload.name,
+            of_workload(results, workload, pictures, &hue),
+        ));
     }
     if !charts.over_workloads.is_empty() {
         let figures = figures(&charts.over_workloads, &hue);
@@ -41,7 +45,10 @@ pub fn suite(file: &SuiteFile, results: &Results, stored: &[Stored], charts: &Ch
         Section::new("void", "Trials left out", left_out(results)),
     ]);
     let title = format!("Comparison {} on {}", file.suite.name, file.label);
-    let mut about = vec![marked(&facts::how_it_went(file, results)), marked(&screen::place(file, results))];
+    let mut about = vec![
+        marked(&facts::how_it_went(file, results)),
+        marked(&screen::place(file, results)),
+    ];
     about.extend(screen::how_sure(file, &results.findings).map(|sentence| marked(&sentence)));
     page(title, about, shown_models(results), sections)
 }
@@ -55,7 +62,7 @@ fn shown_models(results: &Results) -> Vec<&'static str> {
 
 /// The first screen: sentences, the tables with letters, one chart.
 fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str) -> Hue) -> Vec<Block> {
-    let mut blocks = list(screen::headlines(&results.findings));
+    let mut blocks = list(screen::found(file, &results.findings));
     let tables = sheets::grids(file, &results.findings).into_iter().map(|sheet| {
         let table = Table::new(&sheet.title.replace('`', ""), sheet.grid).by_target(hue);
         table.with_foot(sheet.below)
@@ -65,7 +72,11 @@ fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str
     let main = ["steady", "medium", "light"]
         .iter()
         .find_map(|name| workloads.clone().position(|workload| workload.name == *name));
-    if let Some(picture) = charts.of_workloads.get(main.unwrap_or(0)).and_then(|pictures| pictures.first()) {
+    if let Some(picture) = charts
+        .of_workloads
+        .get(main.unwrap_or(0))
+        .and_then(|pictures| pictures.first())
+    {
         blocks.push(Block::Figures(vec![Figure::new(picture, "-first", hue)]));
     }
     if let Some(missing) = Block::list("", &screen::missing(results)) {
@@ -76,7 +87,9 @@ fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str
 
 fn models(portraits: &[Portrait]) -> Vec<Block> {
     if portraits.is_empty() {
-        return vec![Block::text("No target of this folder has a figure that stands, so nothing can be said of models.")];
+        return vec![Block::text(
+            "No target of this folder has a figure that stands, so nothing can be said of models.",
+        )];
     }
     let of = |portrait: &Portrait| {
         let mut blocks = vec![
@@ -90,12 +103,18 @@ fn models(portraits: &[Portrait]) -> Vec<Block> {
             ("What it takes", &portrait.needs),
             ("Not measured here", &portrait.missing),
         ];
-        blocks.extend(lists.into_iter().filter_map(|(name, sentences)| Block::list(name, sentences)));
+        blocks.extend(
+            lists
+                .into_iter()
+                .filter_map(|(name, sentences)| Block::list(name, sentences)),
+        );
         blocks
     };
     let how = "Each figure is the level over all rounds with its interval of 95 %; each ratio has the interval that holds for all pairs of \
                targets together, and stands under advantages or disadvantages only where it is claimed.";
-    std::iter::once(Block::text(how)).chain(portraits.iter().flat_map(of)).collect()
+    std::iter::once(Block::text(how))
+        .chain(portraits.iter().flat_map(of))
+        .collect()
 }
 
 fn of_workload(results: &Results, workload: &Workload, pictures: &[Picture], hue: &dyn Fn(&str) -> Hue) -> Vec<Block> {
@@ -123,8 +142,14 @@ fn run(charts: &Charts, hue: &dyn Fn(&str) -> Hue) -> Vec<Block> {
     let mut blocks = vec![figures(&charts.of_run, hue)];
     let is_there = |name: &str| charts.of_run.iter().any(|picture| picture.name == name);
     let missing = [
-        ("cpu-distance", "The distance of the CPUs was not measured in this folder."),
-        ("one-trial", "No record of this folder has three windows or more, so no trial is shown over time."),
+        (
+            "cpu-distance",
+            "The distance of the CPUs was not measured in this folder.",
+        ),
+        (
+            "one-trial",
+            "No record of this folder has three windows or more, so no trial is shown over time.",
+        ),
     ];
     let missing = missing.into_iter().filter(|(name, _)| !is_there(name));
     blocks.extend(missing.map(|(_, sentence)| Block::text(sentence)));
@@ -145,9 +170,14 @@ fn machine(file: &SuiteFile, stored: &[Stored], hue: &dyn Fn(&str) -> Hue) -> Ve
 }
 
 fn left_out(results: &Results) -> Vec<Block> {
-    let mut blocks = vec![Block::text("All trials are kept in `records/`; what a gate takes away is used for no figure above unless marked.")];
+    let mut blocks = vec![Block::text(
+        "All trials are kept in `records/`; what a gate takes away is used for no figure above unless marked.",
+    )];
     let by_gate = results.invalid_by_gate().into_iter().map(|(gate, trials, worst)| {
-        format!("`{gate}`: {}, at worst: {worst}", counted(trials as u64, "trial", "trials"))
+        format!(
+            "`{gate}`: {}, at worst: {worst}",
+            counted(trials as u64, "trial", "trials")
+        )
     });
     blocks.extend(list(by_gate.collect()));
     let link = |file: &str| facts::record_name(file).to_string();

@@ -5,8 +5,8 @@ use super::{Section, page};
 use crate::measurement::store::Stored;
 use crate::report::facts;
 use crate::report::svg::{Hue, Picture};
-use crate::suite::results::why_not;
 use crate::report::table::Grid;
+use crate::suite::results::why_not;
 
 /// What a sweep says.
 pub struct SweepPage<'a> {
@@ -28,12 +28,19 @@ pub fn sweep(told: &SweepPage<'_>) -> String {
     let mut machine = Vec::new();
     if let Some(stored) = told.stored.first() {
         let grid = facts::machine(&stored.measurement);
-        machine.push(Block::Tables(vec![Table::new("The machine, as the first trial found it", grid)]));
+        machine.push(Block::Tables(vec![Table::new(
+            "The machine, as the first trial found it",
+            grid,
+        )]));
     }
     let sections = vec![
         Section::new("findings", "What was found", first),
         Section::new("curve-table", "All points", vec![Block::Tables(vec![table])]),
-        Section::new("method", "How to read this", Block::list("", &told.how_to_read).into_iter().collect()),
+        Section::new(
+            "method",
+            "How to read this",
+            Block::list("", &told.how_to_read).into_iter().collect(),
+        ),
         Section::new("machine", "The machine", machine),
         Section::new("void", "Trials with void figures", vec![void(told.stored)]),
     ];
@@ -41,7 +48,9 @@ pub fn sweep(told: &SweepPage<'_>) -> String {
 }
 
 fn void(stored: &[Stored]) -> Block {
-    let void = stored.iter().filter(|stored| !(stored.measurement.complete && stored.measurement.reasons.is_empty()));
+    let void = stored
+        .iter()
+        .filter(|stored| !(stored.measurement.complete && stored.measurement.reasons.is_empty()));
     let rows: Vec<Vec<String>> = void
         .map(|stored| vec![stored.file.clone(), why_not(&stored.measurement).join("; ")])
         .collect();

@@ -68,7 +68,9 @@ pub(super) fn chart(file: &SweepFile, rows: &[Row<'_>], stored: &[Stored]) -> Ch
 /// The findings as one text.
 fn sentences(file: &SweepFile, stored: &[Stored]) -> String {
     let findings = findings(file, stored).into_iter();
-    findings.map(|(name, sentence)| format!("{name}: {sentence}. ")).collect()
+    findings
+        .map(|(name, sentence)| format!("{name}: {sentence}. "))
+        .collect()
 }
 
 /// The curve's table.

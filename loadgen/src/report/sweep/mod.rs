@@ -235,7 +235,9 @@ fn page(file: &SweepFile, stored: &[Stored], rows: &[Row<'_>], curve: &Picture) 
         about: format!("{}, {}. {}.", file.label, file.started_at, about(stored)),
         found: findings(file, stored).into_iter().map(sentence).collect(),
         curve,
-        how_to_read: std::iter::once(HOW_TO_READ.to_string()).chain(again(file, rows)).collect(),
+        how_to_read: std::iter::once(HOW_TO_READ.to_string())
+            .chain(again(file, rows))
+            .collect(),
         stored,
     })
 }

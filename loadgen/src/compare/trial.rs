@@ -166,8 +166,7 @@ fn measure(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Measurement, Failure> {
     limits::raise_descriptors(plan.descriptors())?;
-    let asked = plan.workers.or(context.workers);
-    let workers = pool::workers(&plan.target, plan.workload.clients, asked)?;
+    let workers = pool::workers(&plan.target, plan.workload.clients, plan.workers.or(context.workers))?;
     let work = work(plan);
     let started_at = jiff::Timestamp::now().to_string();
     let environment = Environment {
@@ -183,14 +182,8 @@ fn measure(
         // Only now it is known how many workers it has; a pool that is too small would leave clients waiting.
         pool::workers(&plan.target, plan.workload.clients, target.workers)?;
     }
-    let plan = &Plan {
-        // Where a server runs that was there before is not ours to say: a thread that never sleeps could take its CPU.
-        looks_for_answers: plan.looks_for_answers && target.origin == Origin::Started,
-        source_addresses: source_addresses(plan, server.addresses()),
-        ..plan.clone()
-    };
-    let probes = server.probes();
-    let network_before = network::read();
+    let plan = &as_met(plan, &server);
+    let (probes, network_before) = (server.probes(), network::read());
     let syscalls = syscall_counter(&server, plan);
     let mut watch = Watch {
         watcher: Watcher::new(&server.watched(), plan, syscalls),
@@ -226,6 +219,16 @@ fn measure(
         probes,
         stopped,
     }))
+}
+
+/// The plan, completed by what only the server that was found tells.
+fn as_met(plan: &Plan, server: &Server) -> Plan {
+    Plan {
+        // Where a server runs that was there before is not ours to say: a thread that never sleeps could take its CPU.
+        looks_for_answers: plan.looks_for_answers && server.origin() == Origin::Started,
+        source_addresses: source_addresses(plan, server.addresses()),
+        ..plan.clone()
+    }
 }
 
 /// The bytes of the workload, and those that ask for the first echo.

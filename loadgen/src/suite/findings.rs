@@ -246,6 +246,15 @@ impl Fitted {
         let fitted = self.fit.level(row).map(|level| level.figure);
         fitted.or_else(|| mean(&self.cells[row]))
     }
+
+    /// The pairs that more rounds might tell apart: of targets with rounds enough for a claim.
+    fn open_among<'p>(&self, pairs: &'p [Pairing]) -> impl Iterator<Item = &'p Pairing> {
+        let known = self.rows.iter().zip(&self.cells);
+        let known = known.filter(|(_, cells)| cells.len() >= ROUNDS_FOR_A_CLAIM);
+        let known: Vec<String> = known.map(|(row, _)| row.label()).collect();
+        let open = pairs.iter().filter(|pair| !pair.comparison.claimed);
+        open.filter(move |pair| known.contains(&pair.left) && known.contains(&pair.right))
+    }
 }
 
 impl<'a> Trials<'a> {
@@ -368,17 +377,7 @@ impl<'a> Trials<'a> {
             let is_once = |row: &Pair| row.target == control.target && row.at == control.at;
             compare(rows.iter().position(is_once)?, targets)
         });
-        let is_known = |name: &str| {
-            let mut known = rows
-                .iter()
-                .zip(cells)
-                .filter(|(_, cells)| cells.len() >= ROUNDS_FOR_A_CLAIM);
-            known.any(|(row, _)| row.label() == name)
-        };
-        let open_pairs = || {
-            let open = pairs.iter().filter(|pair| !pair.comparison.claimed);
-            open.filter(|pair| is_known(&pair.left) && is_known(&pair.right))
-        };
+        let open_pairs = || fitted.open_among(&pairs);
         Table {
             workload: workload.name.clone(),
             open_loop: workload.open_loop().is_some(),

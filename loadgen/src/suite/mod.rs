@@ -12,6 +12,7 @@ pub mod letters;
 pub mod matrix;
 pub mod nearness;
 pub mod order;
+pub mod plan_base;
 pub mod precision;
 pub mod preset;
 pub mod regression;

@@ -41,13 +41,7 @@ pub(super) fn picture(results: &Results, stored: &[Stored]) -> Option<Picture> {
         of("server CPU, % of a core", "CPU", figure, &cpu_percent),
     ];
     let bands = void(trial);
-    let panels = panels.into_iter().filter(|panel| {
-        panel
-            .lines
-            .iter()
-            .flat_map(|line| &line.dots)
-            .any(|dot| dot.y.is_some())
-    });
+    let panels = panels.into_iter().filter(has_dots);
     Some(curve(Chart {
         name: "one-trial".to_string(),
         title: format!(
@@ -76,6 +70,11 @@ pub(super) fn picture(results: &Results, stored: &[Stored]) -> Option<Picture> {
         by_target: false,
         data: data(trial),
     }))
+}
+
+fn has_dots(panel: &Panel) -> bool {
+    let mut dots = panel.lines.iter().flat_map(|line| &line.dots);
+    dots.any(|dot| dot.y.is_some())
 }
 
 /// The trial that shows most.

@@ -167,8 +167,7 @@ fn measure(
 ) -> Result<Measurement, Failure> {
     limits::raise_descriptors(plan.descriptors())?;
     let workers = pool::workers(&plan.target, plan.workload.clients, plan.workers.or(context.workers))?;
-    let work = work(plan);
-    let started_at = jiff::Timestamp::now().to_string();
+    let begun = jiff::Timestamp::now();
     let environment = Environment {
         network: Some(place),
         ..environment::capture()
@@ -176,7 +175,7 @@ fn measure(
     let (payload, opening) = what_is_sent(plan)?;
     let cpus = || distance::measure(&plan.placement.server_cpus, &plan.placement.loadgen_cpus);
     let cpus_before = cpus();
-    let server = subject::obtain(&request(plan, context, workers, &opening, &work))?;
+    let server = subject::obtain(&request(plan, context, workers, &opening, &work(plan)))?;
     let target = server.description();
     if target.origin == Origin::Attached {
         // Only now it is known how many workers it has; a pool that is too small would leave clients waiting.
@@ -205,7 +204,7 @@ fn measure(
         plan,
         place: context.place.clone(),
         command: context.command,
-        started_at,
+        started_at: begun.to_string(),
         loadgen_sha256: std::env::current_exe().ok().and_then(|path| subject::sha256_of(&path)),
         loadgen_memory_peak_bytes: own::memory_peak_bytes(),
         environment: environment.clone(),

@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(of("steady"), "1000 clients, 64 B, closed loop, 0.6 s warm-up + 0.8 s");
         assert_eq!(
             of("churn"),
-            "100 clients, 64 B, a connection per message, closed loop, 0.6 s warm-up + 0.8 s"
+            "100 clients, 64 B, a connection per message, closed loop, 0.2 s warm-up + 0.8 s"
         );
     }
 }

@@ -25,8 +25,10 @@ pub struct Hues(BTreeMap<String, Hue>);
 impl Hues {
     #[must_use]
     pub fn of(results: &Results) -> Self {
-        let hue = |row: &Row| (row.target.clone(), Hue::of(row.model.as_deref()));
-        Self(results.rows.iter().map(hue).collect())
+        // Tables of findings have the plain name, rows may say `(external)` or `(again)`.
+        let names = |row: &Row| [row.target.clone(), row.name.clone()];
+        let hues = |row: &Row| names(row).map(|name| (name, Hue::of(row.model.as_deref())));
+        Self(results.rows.iter().flat_map(hues).collect())
     }
 
     #[must_use]

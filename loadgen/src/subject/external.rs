@@ -312,6 +312,8 @@ fn await_echo(
     let with_output = |starting: &Starting, failure: Failure| {
         Failure::new(failure.exit, failure.text + &last_lines(&starting.output()))
     };
+    // Attempts without an echo reach the server too.
+    let mut probes = Probes::default();
     loop {
         if let Some(status) = starting.end() {
             let hint = match status.success() {
@@ -326,8 +328,10 @@ fn await_echo(
             .is_none_or(|ready| starting.output().lines().any(|line| ready.is_match(line)));
         let left = deadline.saturating_duration_since(Instant::now());
         let missing = if says_so {
-            match Probe::of(request).within(left.min(ONE_ECHO)).echo(address, 1) {
-                Ok(probes) => return Ok((probes, said_ready(&starting.output()))),
+            let (of_attempt, echoed) = Probe::of(request).within(left.min(ONE_ECHO)).echo_counted(address, 1);
+            probes.add(of_attempt);
+            match echoed {
+                Ok(()) => return Ok((probes, said_ready(&starting.output()))),
                 Err(failure) if failure.exit != Exit::Unreachable => return Err(with_output(starting, failure)),
                 Err(_) => "no echo came back",
             }

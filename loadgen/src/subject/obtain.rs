@@ -314,8 +314,7 @@ fn answering(addresses: &[SocketAddr], request: &Request<'_>) -> Result<Answerin
         match further.echo_at_first(&[address]) {
             Ok((_, more)) => {
                 found.addresses.push(address);
-                found.probes.connections += more.connections;
-                found.probes.bytes += more.bytes;
+                found.probes.add(more);
             }
             Err(failure) if failure.exit == Exit::Unreachable => found.silent.push(address),
             // What answers something else is no server to be measured beside.

@@ -40,6 +40,13 @@ pub struct Probes {
     pub bytes: u64,
 }
 
+impl Probes {
+    pub(super) fn add(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.bytes += other.bytes;
+    }
+}
+
 /// How many echoes show that every worker serves. With a listener for each worker the kernel chooses by port number, so
 /// four a worker leave one out with a probability of 2 % at most.
 pub(super) fn echoes_wanted(ready: &Ready) -> u32 {
@@ -95,14 +102,19 @@ impl Probe {
 
     /// Makes `count` echoes, one connection each, one after the other.
     pub(super) fn echo(self, address: SocketAddr, count: u32) -> Result<Probes, Failure> {
+        let (probes, echoed) = self.echo_counted(address, count);
+        echoed.map(|()| probes)
+    }
+
+    /// The same, with what it added to the server's counters also where no echo came back.
+    pub(super) fn echo_counted(self, address: SocketAddr, count: u32) -> (Probes, Result<(), Failure>) {
         let work = move || {
             let mut probes = Probes::default();
-            for _ in 0..count {
-                self.try_in_turn(&[address], &mut probes)?;
-            }
-            Ok(probes)
+            let mut echoes = (0..count).map(|_| self.try_in_turn(&[address], &mut probes));
+            let echoed = echoes.try_for_each(|echo| echo.map(|_| ()));
+            (probes, echoed)
         };
-        interrupt::unless_asked(work).unwrap_or_else(|| Err(Failure::interrupted()))
+        interrupt::unless_asked(work).unwrap_or_else(|| (Probes::default(), Err(Failure::interrupted())))
     }
 
     /// Makes one echo at the first of several addresses that takes a connection; they are tried again until the limit.

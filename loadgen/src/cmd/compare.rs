@@ -35,8 +35,8 @@ const BYTES_OF_A_RECORD: u64 = 256 * 1024;
 /// What was typed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CompareArgs {
-    /// Targets, separated by commas, or `default`, or `all` (`loadgen list` shows them), or `running`: those that are up
-    /// already, here or in containers; also HOST:PORT of any TCP echo [default: your own servers where you bring some, else `default`]
+    /// Targets, separated by commas; `default` and `all` stand for theirs (`loadgen list` shows them), `running` alone for those that
+    /// are up already, here or in containers; also HOST:PORT of any TCP echo [default: your own servers where you bring some, else `default`]
     #[arg(long, value_name = "NAMES")]
     pub targets: Option<String>,
 

@@ -324,30 +324,28 @@ impl Suite {
     }
 }
 
-/// The targets that `names` stand for: `default`, `all`, or names of the catalog or of `externals`, or addresses, separated by commas.
+/// The targets that `names` stand for: `default`, `all`, names of the catalog or of `externals`, and addresses, separated by commas.
 ///
 /// # Errors
 /// One sentence that names the wrong word and the right ones.
 pub fn targets(names: &str, externals: &[External]) -> Result<Vec<String>, String> {
-    let chosen = |keep: fn(&catalog::Target) -> bool| {
-        TARGETS
-            .iter()
-            .filter(|target| keep(target))
-            .map(|target| target.name.to_string())
-            .collect()
+    let chosen = |keep: fn(&catalog::Target) -> bool| -> Vec<&str> {
+        let kept = TARGETS.iter().filter(|target| keep(target));
+        kept.map(|target| target.name).collect()
     };
-    match names {
-        "default" => return Ok(chosen(|target| target.selection == Selection::Default)),
-        "all" => return Ok(chosen(|_| true)),
-        _ => {}
-    }
+    let names = names.split(',').flat_map(|word| match word.trim() {
+        "default" => chosen(|target| target.selection == Selection::Default),
+        "all" => chosen(|_| true),
+        name => vec![name],
+    });
+    let names = names.collect::<Vec<_>>().join(",");
     let known = TARGETS.iter().map(|target| target.name);
     let known: Vec<&str> = known
         .chain(externals.iter().map(|server| server.name.as_str()))
         .collect();
     listed(
         "--targets",
-        names,
+        &names,
         |name| (known.contains(&name) || is_address(name)).then(|| name.to_string()),
         &known,
     )
@@ -508,6 +506,11 @@ mod tests {
     #[test]
     fn unknown_and_doubled_names_are_refused_with_the_known_ones() {
         assert_eq!(targets("all", &[]).unwrap().len(), TARGETS.len());
+        let beside = targets("default, event-mio", &[]).unwrap();
+        assert_eq!(
+            (beside.len(), beside.last().map(String::as_str)),
+            (9, Some("event-mio"))
+        );
         let unknown = targets("fork,forc", &[]).unwrap_err();
         assert!(
             unknown.contains("`forc`") && unknown.contains("fork, thread"),

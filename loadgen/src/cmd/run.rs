@@ -131,5 +131,10 @@ mod tests {
             .unwrap_err()
             .text;
         assert!(text.contains("was 1.0 s ago"), "{text}");
+        // Beyond what nanoseconds in 64 bits can tell.
+        let line = "loadgen --target fork --start-at 3000-01-01T00:00:00Z";
+        let far = Plan::resolve(&Cli::parse_from(line.split(' ')).run, &machine).unwrap();
+        let text = check_start(&far, plan.start_time().unwrap()).unwrap_err().text;
+        assert!(text.contains("3000-01-01T00:00:00Z is more than 24h ahead"), "{text}");
     }
 }

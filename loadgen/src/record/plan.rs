@@ -143,8 +143,10 @@ impl Plan {
     #[must_use]
     pub fn start_time(&self) -> Option<SystemTime> {
         let at: jiff::Timestamp = self.start_at.as_deref()?.parse().ok()?;
-        let ns = u64::try_from(at.as_nanosecond().max(0)).ok()?;
-        Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(ns))
+        // Nanoseconds since 1970 end in 2554, and who mistypes a year is to hear of it.
+        let seconds = u64::try_from(at.as_second().max(0)).ok()?;
+        let ns = u32::try_from(at.subsec_nanosecond().max(0)).ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::new(seconds, ns))
     }
 }
 

@@ -19,20 +19,20 @@ use std::time::Duration;
 const WORKERS_OF_A_POOL: u32 = 64;
 
 /// What a server that is attached to is expected to fail. Behind the proxy of a container's published port, connections of clients
-/// that are gone live on for seconds: where clients starve behind a busy one, any check may meet that.
+/// that are gone live on for seconds; what the catalog says of that may befall any check.
 fn expected_of(server: &subject::Server) -> &'static [ExpectedFailure] {
     let Some(row) = server.row() else {
         return &[];
     };
-    if !row.may_starve || server.description().container.is_none() {
+    let (Some(why), Some(_)) = (row.fails_behind_a_proxy, &server.description().container) else {
         return row.expected_failures;
-    }
+    };
     let is_named = |check: &str| row.expected_failures.iter().any(|failure| failure.check == check);
     let others = conformance::checks().filter(|(_, check)| !is_named(check));
     let others = others.map(|(_, check)| ExpectedFailure {
         check,
         frequency: Frequency::AtTimes,
-        why: "behind a container's proxy clients that are gone keep workers busy, whose listeners take newcomers",
+        why,
     });
     // As long-lived as the catalog, and made once in a process.
     row.expected_failures

@@ -562,7 +562,6 @@ mod tests {
         // 5 % of 200 are 10 with a standard deviation of 3; four of them are allowed.
         for scatter in [0.0, 0.03] {
             let alarms = false_alarms(scatter);
-            println!("{alarms} of 200 at a scatter of {scatter}");
             assert!(alarms <= 22, "{alarms} of 200 at a scatter of {scatter}");
         }
     }

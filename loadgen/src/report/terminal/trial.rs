@@ -380,7 +380,7 @@ fn loadgen_cost(trial: &Measurement) -> String {
     ];
     if cost.cpu_spin_s > 0.0 {
         parts.push(format!(
-            "besides {:.2} s CPU spinning before planned sends",
+            "besides {:.2} s CPU looking for sends and answers",
             cost.cpu_spin_s
         ));
     }

@@ -285,6 +285,14 @@ const A_PROCESS_COSTS_MORE: &[ExpectedFailure] = &[expected(
     "82 KiB: beside its buffer a process has 64 KiB of heap, stack and data that it has written to",
 )];
 
+/// may 0.3.51. Its `yield_now` keeps the coroutine among those that are ready; its `sleep` can corrupt memory (see the row in
+/// `event-servers/README.md`).
+const LOOKS_FOR_NEWS_WHEN_IDLE: &[ExpectedFailure] = &[expected(
+    "clients that stream without pause do not hold up another",
+    AtTimes,
+    "may looks at epoll only when no coroutine is ready to run: beside 4 such clients another had no answer in 15 s",
+)];
+
 const fn expected(check: &'static str, frequency: Frequency, why: &'static str) -> ExpectedFailure {
     ExpectedFailure { check, frequency, why }
 }
@@ -649,10 +657,8 @@ pub const TARGETS: &[Target] = &[
         capacity: Capacity::Unbounded,
         selection: Selection::OnRequest,
         may_starve: false,
-        fails_behind_a_proxy: Some(
-            "behind a container's proxy it stopped serving in 2 of 15 runs of all checks; the cause is not known",
-        ),
-        expected_failures: &[],
+        fails_behind_a_proxy: None,
+        expected_failures: LOOKS_FOR_NEWS_WHEN_IDLE,
         about: "may: one stackful coroutine per client on epoll",
     },
     Target {

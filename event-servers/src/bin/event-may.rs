@@ -6,10 +6,9 @@
 use may::coroutine;
 use may::go;
 use may::net::{TcpListener, TcpStream};
-use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, Turn, adopt, locked_version, serve};
+use server_kit::{AcceptAction, BufferPolicy, Connection, Server, ServerIdentity, adopt, locked_version, serve};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 const IDENTITY: ServerIdentity = ServerIdentity {
     binary: env!("CARGO_BIN_NAME"),
@@ -56,7 +55,7 @@ fn accept_loop(listener: std::net::TcpListener, server: Server) -> io::Result<()
 
 /// The contract: every byte back, in order, until the client's end of stream or a stop.
 fn echo_connection(mut stream: TcpStream, mut connection: Connection, server: Server) -> io::Result<()> {
-    let (mut buffer, mut turn) = (server.buffer(), Turn::default());
+    let mut buffer = server.buffer();
     while !connection.stopping() {
         let bytes = stream.read(&mut buffer)?;
         if bytes == 0 {
@@ -65,10 +64,6 @@ fn echo_connection(mut stream: TcpStream, mut connection: Connection, server: Se
         connection.received(bytes);
         stream.write_all(&buffer[..bytes])?;
         connection.sent(bytes);
-        if turn.is_over() {
-            // Not yield_now, which keeps it among those that are ready to run: may looks at epoll only when there are none.
-            coroutine::sleep(Duration::ZERO);
-        }
     }
     connection.finish(stream.inner());
     Ok(())

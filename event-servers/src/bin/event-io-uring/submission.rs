@@ -9,6 +9,11 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+/// `IORING_RECVSEND_POLL_FIRST` of linux/io_uring.h: a receive waits in line with those of the other clients also where its bytes
+/// are there already. Receives that complete as they are submitted come before those that waited, of which the kernel takes 20
+/// a turn: 64 of 1,000 clients were served again and again so, at p50 14 ms where all wait 45, for twice the CPU per message.
+const POLL_FIRST: u16 = 1;
+
 /// What has completed. The number stands in the low byte of `user_data`, above it the client's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -77,7 +82,9 @@ impl Submissions {
     /// Receives once, into a buffer that the kernel takes when bytes are there.
     pub(crate) fn receive(&mut self, fd: Fd, token: u32) -> io::Result<()> {
         // The length is the buffer's.
-        let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(GROUP);
+        let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0)
+            .ioprio(POLL_FIRST)
+            .buf_group(GROUP);
         let receive = receive.build().flags(Flags::BUFFER_SELECT);
         self.push(&receive.user_data(Kind::Receive.with(token)))
     }

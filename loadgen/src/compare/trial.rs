@@ -166,9 +166,19 @@ fn measure(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Measurement, Failure> {
     limits::raise_descriptors(plan.descriptors())?;
-    if plan.workload.crash {
-        return isolation::measure(plan, context, place, progress);
+    match plan.workload.crash {
+        true => isolation::measure(plan, context, place, progress),
+        false => measure_load(plan, context, place, progress),
     }
+}
+
+/// A trial that is a load, as all are but crashes.
+fn measure_load(
+    plan: &Plan,
+    context: &Context<'_>,
+    place: NetworkPlace,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Measurement, Failure> {
     let workers = pool::workers(&plan.target, plan.workload.clients, plan.workers.or(context.workers))?;
     let begun = jiff::Timestamp::now();
     let environment = Environment {

@@ -164,14 +164,14 @@ fn about(conclusion: &Conclusion) -> String {
     }
 }
 
-/// CPU time of a request that costs: `20ms`.
+/// CPU time of a request that costs: `20 ms`.
 fn work(conclusion: &Conclusion) -> String {
     let mut beside = conclusion
         .columns
         .iter()
         .filter_map(|column| column.workload.beside?.work_ns);
     let work_ns = beside.next().unwrap_or_default();
-    humantime::format_duration(std::time::Duration::from_nanos(work_ns)).to_string()
+    milliseconds(work_ns / 1_000_000)
 }
 
 /// Connections per second that are planned.
@@ -220,15 +220,17 @@ fn heading(claim: Claim, column: &Column) -> String {
 /// `12.3 us (11.9..12.8)`.
 fn print(column: &Column, cell: &Cell) -> String {
     match cell {
-        Cell::Known(known) => match known.interval {
-            None => amount(column, known.figure),
-            Some((low, high)) => format!(
-                "{} ({}..{})",
-                amount(column, known.figure),
-                amount(column, low),
-                amount(column, high)
-            ),
-        },
+        Cell::Known(known) => {
+            let shown = amount(column, known.figure);
+            match known
+                .interval
+                .map(|(low, high)| (amount(column, low), amount(column, high)))
+            {
+                // One that prints as nothing tells nothing.
+                Some((low, high)) if (&low, &high) != (&shown, &shown) => format!("{shown} ({low}..{high})"),
+                _ => shown,
+            }
+        }
         Cell::NeverServerGone => "never".to_string(),
         Cell::NotWithinMs(ms) => format!("not within {}", milliseconds(*ms)),
         Cell::Missing => "n/a".to_string(),

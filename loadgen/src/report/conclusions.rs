@@ -14,6 +14,9 @@ use crate::suite::matrix::SuiteFile;
 use crate::text::{count, counted, figure, milliseconds};
 use crate::units::round_u64;
 
+/// Sentences on what is missing that a terminal has of each conclusion.
+const MOST_MISSING: usize = 4;
+
 /// A conclusion as people read it.
 #[derive(Clone, Debug)]
 pub struct Told {
@@ -56,8 +59,16 @@ pub fn drawn(file: &SuiteFile, conclusions: &[Conclusion], width: u16) -> String
         }
         text.push_str(&format!("\n{}\n", fitted(&names, vec![group], width).join("\n\n")));
         text.push_str(&wrapped(&told.about, 2, 4, width));
-        for sentence in &told.missing {
+        for sentence in told.missing.iter().take(MOST_MISSING) {
             text.push_str(&wrapped(sentence, 2, 4, width));
+        }
+        if let Some(more @ 1..) = told.missing.len().checked_sub(MOST_MISSING) {
+            text.push_str(&wrapped(
+                &format!("and {}: in the folder", counted(more as u64, "more", "more")),
+                2,
+                4,
+                width,
+            ));
         }
         text
     };
@@ -284,7 +295,10 @@ fn sentences(conclusion: &Conclusion) -> Vec<String> {
                 Claim::Memory => memory(conclusion, &lines),
                 Claim::Switching => switching(conclusion, &lines),
             };
-            format!("{name}: {}.", text.unwrap_or_else(|| "not measured".to_string()))
+            format!(
+                "{name}: {}.",
+                text.unwrap_or_else(|| "no figure of it stands".to_string())
+            )
         })
         .collect()
 }
@@ -389,22 +403,22 @@ fn switching(conclusion: &Conclusion, lines: &[&Line]) -> Option<String> {
         let wanted = columns.filter(|(_, column)| (column.quantity.name == SWITCHES_PER_MESSAGE.name) == is_switches);
         wanted.map(|(place, _)| place).collect()
     };
-    let at = |place: usize| {
-        let clients = count(conclusion.columns[place].workload.clients.into());
-        let told = spread(conclusion, lines, place).unwrap_or_else(nothing);
-        format!("{told} with {clients} clients")
+    let at = |place: &usize| {
+        let clients = count(conclusion.columns[*place].workload.clients.into());
+        Some(format!("{} with {clients} clients", spread(conclusion, lines, *place)?))
     };
-    let ends = |places: &[usize]| match places {
-        [] => None,
-        [only] => Some(at(*only)),
-        [first, .., last] => Some(format!("{} and {}", at(*first), at(*last))),
+    let ends = |places: &[usize]| -> Option<String> {
+        let known: Vec<String> = places.iter().filter_map(at).collect();
+        match &known[..] {
+            [] => None,
+            [only] => Some(only.clone()),
+            [first, .., last] => Some(format!("{first} and {last}")),
+        }
     };
-    spread(conclusion, lines, *places(true).first()?)?;
-    Some(format!(
-        "context switches per message are {}; messages/s are {}",
-        ends(&places(true))?,
-        ends(&places(false))?
-    ))
+    let switches = ends(&places(true)).map(|ends| format!("context switches per message are {ends}"));
+    let rates = ends(&places(false)).map(|ends| format!("messages/s are {ends}"));
+    let both: Vec<String> = switches.into_iter().chain(rates).collect();
+    (!both.is_empty()).then(|| both.join("; "))
 }
 
 /// `1.20 ms`, or of several targets `1.20 ms (event-epoll) to 3.40 ms (event-smol)`; None where none of them has it.

@@ -295,7 +295,16 @@ impl Records<'_> {
             .iter()
             .find(|reason| reason.voids(kind))
             .map(|reason| reason.text.clone());
-        let why = void.or_else(|| why_not(trial).into_iter().next())?;
+        let why = void.or_else(|| why_not(trial).into_iter().next());
+        let why = match (why, column.quantity.of(trial)) {
+            (Some(why), _) => why,
+            (None, Some(_)) if column.over.is_none() => "its CPUs were far from each other".to_string(),
+            (None, Some(_)) => return None,
+            (None, None) => format!(
+                "no {}: its trials have too few samples, or it could not be read",
+                column.quantity.title()
+            ),
+        };
         Some(format!("{target} under {}: {why}", workload.name))
     }
 }

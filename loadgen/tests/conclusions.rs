@@ -1,7 +1,7 @@
 //! The suites `neighbour` and `conclusions` on the real servers, with few clients and short phases: what holds on any machine, however
 //! busy it is.
 
-use loadgen::compare::runner::{Block, Now, SuiteEnd, TrialProgress, View, run_suite};
+use loadgen::compare::runner::{Block, Now, SuiteEnd, TrialProgress, Trials as _, View, run_suite};
 use loadgen::compare::trial::RealTrials;
 use loadgen::measurement::store::{Store, Stored};
 use loadgen::record::{External, Isolation, Measurement, NetworkChoice, Placement};
@@ -71,7 +71,6 @@ fn one_round(suite: Suite) -> (SuiteFile, Store, tempfile::TempDir) {
         no_private_network: Some("a test".into()),
         output_folder: None,
     };
-    use loadgen::compare::runner::Trials as _;
     trials.prepare(&file.suite.externals, store.folder()).unwrap();
     let end = run_suite(&mut file, &mut trials, &mut store, &mut Blind).unwrap();
     assert_eq!(end, SuiteEnd::Rounds);

@@ -138,13 +138,11 @@ fn lines_come_while_the_run_goes_on_and_a_killed_run_leaves_whole_ones() {
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     let lines = lines(&series);
     assert!(lines.len() >= 5);
-    for (place, line) in lines.iter().enumerate() {
-        assert!(
-            (line["from_s"].as_f64().unwrap() * 10.0).round() as usize == place,
-            "{line}"
-        );
-        assert!(line["ok"].as_u64().unwrap() > 0, "{line}");
+    for (place, line) in (0_u32..).zip(&lines) {
+        assert_eq!(line["from_s"].as_f64(), Some(f64::from(place) / 10.0), "{line}");
     }
+    let ok: u64 = lines.iter().map(|line| line["ok"].as_u64().unwrap()).sum();
+    assert!(ok > 0, "{lines:?}");
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn flaky_server() -> SocketAddr {
 }
 
 fn is_window(line: &Value, window: &loadgen::record::Window) {
-    assert!((line["from_s"].as_f64().unwrap() - window.from_s).abs() < 1e-9, "{line}");
+    assert!(
+        (line["from_s"].as_f64().unwrap() - window.from_s).abs() < 1e-9,
+        "{line}"
+    );
     assert_eq!(line["sent"].as_u64(), window.sent);
     assert_eq!(line["ok"].as_u64(), Some(window.ok));
     assert_eq!(line["errors"].as_u64(), Some(window.errors));

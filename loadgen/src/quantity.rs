@@ -186,12 +186,18 @@ quantities! {
     // Before the first client, and the growth that each of several generators saw, are not what one of them added.
     MEMORY_BEFORE: "memory_before_bytes" "memory\nbefore", Bytes, (server_cost.memory_before_bytes), Server Unknown, Less, [];
     MEMORY_PER_CONNECTION: "memory_per_connection_bytes" "memory per\nidle client", Bytes, (server_cost.memory_per_connection_bytes), Server Unknown, Less, [Memory Runtimes];
+    MEMORY_KERNEL_PER_CONNECTION: "memory_kernel_per_connection_bytes" "of which in\nthe kernel", Bytes, (server_cost.memory_kernel_per_connection_bytes), Server Unknown, Less, [];
     PROCESSES: "processes" "processes", Whole, (server_cost.processes_max), Server Sum, Neither, [Memory];
     THREADS: "threads" "threads", Whole, (server_cost.threads_max), Server Sum, Neither, [Memory Runtimes];
     // Of counting trials only: tables show it by number of clients, in a column of its own.
     SYSCALLS_PER_MESSAGE: "syscalls_per_message" "system calls per\nmessage", Plain, (server_cost.syscalls_per_message), Server Unknown, Less, [];
     // Merged by its own formula, from the messages of each generator's clients.
     FAIRNESS: "fairness_jain" "fairness\n(Jain)", Plain, (fairness_jain), Load Unknown, More, [];
+
+    BESIDE_MESSAGES_PER_S: "beside_messages_per_s" "beside them,\nmessages/s", Plain, (beside.messages_per_s), Load Unknown, Neither, [];
+    BESIDE_BYTES_PER_S: "beside_bytes_per_s" "beside them,\nbytes/s", BytesRate, (beside.bytes_per_s), Load Unknown, Neither, [];
+    CLIENTS_LOST: "clients_lost" "clients\nlost", Whole, (isolation.clients_lost), Server Unknown, Less, [];
+    SERVED_AGAIN: "served_again_ns" "new client\nserved after", Ns, (isolation.served_again_ns), Server Unknown, Less, [];
 
     SERVICE_SAMPLES: "service_samples" "service\nsamples", Whole, (Service count), Load Samples, Neither, [];
     SERVICE_P50: "service_p50_ns" "service\np50", Ns, (Service p50), Load Samples, Less, [];

@@ -1,8 +1,9 @@
 //! How figures are printed, the same in every report: three significant digits, a unit, thousands apart.
 
 use crate::record::Latency;
-use crate::record::{Arrivals, CloseBy, OpenLoop, Pacing, Payload, Stop, Workload};
+use crate::record::{Arrivals, Beside, CloseBy, OpenLoop, Pacing, Payload, Stop, Workload};
 use crate::units::{count_f64, round_u64};
+use std::time::Duration;
 
 /// `12,345`.
 #[must_use]
@@ -85,10 +86,15 @@ pub fn percentile(latency: &Latency, value: Option<u64>) -> String {
 /// What the clients do, on one line: `1000 clients x 10 = 10,000 messages, 64 B, closed loop`.
 #[must_use]
 pub fn workload(workload: &Workload) -> String {
-    let clients = match workload.clients {
+    let clients = match workload.measured_clients() {
         1 => "1 client".to_string(),
         many => format!("{many} clients"),
     };
+    if workload.crash {
+        return format!(
+            "{clients} connected, then SIGABRT to the process that serves one of them; nothing is timed but the next client"
+        );
+    }
     let mut parts = vec![match workload.stop {
         Stop::MessagesPerClient(messages) => format!(
             "{clients} x {} = {} messages",
@@ -115,6 +121,7 @@ pub fn workload(workload: &Workload) -> String {
         Pacing::ClosedLoop => "closed loop".to_string(),
         Pacing::OpenLoop(open) => open_loop(open),
     });
+    parts.extend(workload.beside.as_ref().map(beside));
     if let Some(duration) = workload.duration() {
         let measured = milliseconds(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         parts.push(match workload.warmup_ms {
@@ -125,6 +132,22 @@ pub fn workload(workload: &Workload) -> String {
         parts.push(format!("{} warm-up", milliseconds(workload.warmup_ms)));
     }
     parts.join(", ")
+}
+
+/// `beside 1 client without pauses: 16 KiB, 64 under way`, `beside 1 client whose requests take 20ms each`.
+fn beside(beside: &Beside) -> String {
+    let clients = counted(beside.clients.into(), "client", "clients");
+    match beside.work_ns {
+        Some(work_ns) => format!(
+            "beside {clients} whose requests take the server {} of CPU each",
+            humantime::format_duration(Duration::from_nanos(work_ns))
+        ),
+        None => format!(
+            "beside {clients} without pauses ({}, {} under way)",
+            exact_bytes(beside.size_bytes),
+            beside.pipeline
+        ),
+    }
 }
 
 /// What a message is: `64 B`, `64 B..1 KiB lines`, `312 B of request.bin`.
@@ -175,7 +198,7 @@ pub fn milliseconds(number: u64) -> String {
 
 /// `7m 00s`, `42s`: for what is left and what was spent.
 #[must_use]
-pub fn minutes(duration: std::time::Duration) -> String {
+pub fn minutes(duration: Duration) -> String {
     let seconds = (duration.as_millis() + 500) / 1000;
     if seconds < 60 {
         format!("{seconds} s")

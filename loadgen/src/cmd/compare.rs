@@ -51,6 +51,11 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NAMES")]
     pub workloads: Option<String>,
 
+    /// A suite that brings its own workloads: `neighbour` (one greedy client among polite ones) or `conclusions` (a crash, CPU-bound
+    /// work, what clients cost)
+    #[arg(long, value_name = "NAME", value_parser = ["neighbour", "conclusions"], conflicts_with_all = ["workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "source_addresses", "fail_on_regression"])]
+    pub suite: Option<String>,
+
     #[command(flatten)]
     pub load: LoadArgs,
 
@@ -88,12 +93,12 @@ pub struct CompareArgs {
     pub results: PathBuf,
 
     /// Go on with an interrupted comparison; what it has is not repeated
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "server", "servers", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "max_error_rate", "label", "results", "pin", "threads", "timeout", "connect_timeout", "source_addresses", "resolve", "allow_public", "no_control"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["suite", "targets", "server", "servers", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "max_error_rate", "label", "results", "pin", "threads", "timeout", "connect_timeout", "source_addresses", "resolve", "allow_public", "no_control"])]
     pub resume: Option<PathBuf>,
 
     /// Measure a further target under the plan of a comparison that is there, two of its targets beside it in rounds of
     /// their own; what is found joins its folder
-    #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "targets", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "label", "results", "pin", "threads", "timeout", "connect_timeout", "source_addresses", "resolve", "allow_public", "no_control"])]
+    #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "suite", "targets", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "label", "results", "pin", "threads", "timeout", "connect_timeout", "source_addresses", "resolve", "allow_public", "no_control"])]
     pub add: Option<Vec<String>>,
 
     /// Print the tables only, no progress

@@ -15,6 +15,7 @@ pub mod report;
 pub mod reproduce;
 pub mod resolve;
 pub mod run;
+mod series;
 pub mod slips;
 pub mod sweep;
 pub mod verify;

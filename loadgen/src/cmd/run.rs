@@ -1,14 +1,17 @@
 //! `loadgen --target NAME`: one measurement, summed up on stdout.
 
 use super::output::{Output, print};
+use super::series::Series;
 use super::{leftovers, progress};
 use crate::cmd::arguments::RunArgs;
 use crate::compare::trial::{self, Context};
 use crate::failure::{Exit, Failure};
 use crate::interrupt;
 use crate::measurement::store;
+use crate::notice::notice;
 use crate::record::Machine;
 use crate::record::Plan;
+use crate::recorder::window::TimedWindow;
 use crate::subject;
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +32,7 @@ pub fn run(
     }
     check_start(&plan, SystemTime::now())?;
     let output = Output::prepare(&args.output)?;
+    let series = Series::prepare(args, &plan)?;
     if plan.external.is_none() {
         // A name that means nothing is told before anything else is done.
         subject::resolve(&plan.target, plan.reach, &plan.source_addresses)?;
@@ -42,6 +46,9 @@ pub fn run(
     if echo_contract::catalog::find(&plan.target).is_some() && plan.start != crate::record::Start::Never {
         subject::server_directory(args.machine.no_build)?;
     }
+    let windows = series
+        .as_ref()
+        .map(|series| |window: &TimedWindow| series.write(window));
     let context = Context {
         place: None,
         round_environment: None,
@@ -51,11 +58,20 @@ pub fn run(
         interrupted: &interrupt::asked,
         no_private_network,
         output_folder: None,
+        windows: windows
+            .as_ref()
+            .map(|windows| windows as &(dyn Fn(&TimedWindow) + Sync)),
     };
     let mut line = progress::run::Line::new(args.quiet);
     let measurement = trial::run(&plan, &context, &mut |progress| line.show(&progress))?;
     line.clear();
-    Ok(output.tell(&measurement))
+    let told = output.tell(&measurement);
+    let Some(Err(failure)) = series.as_ref().map(Series::end) else {
+        return Ok(told);
+    };
+    notice(format_args!("error: {failure}"));
+    // What was found about the server is graver than a file.
+    Ok(told.or(Some(failure.exit)))
 }
 
 /// Refuses a common start that this generator cannot keep.

@@ -7,8 +7,9 @@ use super::trial::Context;
 use crate::engine::{JobRun, Recorded, WINDOW};
 use crate::record::Plan;
 use crate::record::{
-    Connections, CpuDistance, Environment, Histograms, Identity, Incomplete, LatencySet, LittlesLaw, Measurement,
-    Network, Repetition, SCHEMA_VERSION, ServerStats, SteadyState, SuitePlace, Target, Throughput, Totals, Window,
+    BesideFigures, Connections, CpuDistance, Environment, Histograms, Identity, Incomplete, Isolation, LatencySet,
+    LittlesLaw, Measurement, Network, Repetition, SCHEMA_VERSION, ServerStats, SteadyState, SuitePlace, Target,
+    Throughput, Totals, Window,
 };
 use crate::recorder::Recorder;
 use crate::recorder::latency::LatencyHistogram;
@@ -118,6 +119,7 @@ fn figures(parts: &Parts<'_>) -> Measurement {
         server_cost: server_cost(parts),
         loadgen_cost: loadgen_cost(parts),
         halted_replies: Some(recorder.halted_replies),
+        beside: beside(recorded, plan),
         network: parts.network,
         cpu_distance: Some(parts.cpu_distance.clone()),
         hiccup: Some({
@@ -203,6 +205,44 @@ pub(super) fn not_measured(plan: &Plan, context: &Context<'_>, why: &str) -> Mea
     measurement
 }
 
+/// What a trial has gathered that was a crash.
+pub(super) struct Crash {
+    pub(super) started_at: String,
+    pub(super) environment: Environment,
+    pub(super) target: Target,
+    /// Or why it is not known.
+    pub(super) isolation: Result<Isolation, Incomplete>,
+}
+
+/// The record of a crash on purpose: all that is measured is what it took with it.
+pub(super) fn of_a_crash(plan: &Plan, context: &Context<'_>, crash: Crash) -> Measurement {
+    let (isolation, incomplete_reason) = match crash.isolation {
+        Ok(isolation) => (isolation, None),
+        Err(why) => (Isolation::default(), Some(why)),
+    };
+    let mut measurement = Measurement {
+        target: Target {
+            command: crash.target.command.as_deref().map(without_folder),
+            ..crash.target
+        },
+        identity: Identity {
+            started_at: crash.started_at,
+            ..identity(context.command, context.place.as_ref())
+        },
+        environment: crash.environment,
+        complete: incomplete_reason.is_none(),
+        incomplete_reason,
+        isolation,
+        ..nothing_measured(plan)
+    };
+    measurement.connections.reached = measurement.isolation.clients.unwrap_or(0);
+    if !measurement.complete {
+        measurement.reasons = gates::judge(&measurement, &Evidence::default());
+    }
+    measurement.valid = measurement.complete;
+    measurement
+}
+
 fn rfc3339(at: SystemTime) -> String {
     let ns = at
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -277,6 +317,22 @@ fn job_throughput(recorded: &Recorded) -> Throughput {
         connections_per_s: Some(of_runs(&|run| per_second(run.connections, run.duration.as_secs_f64()))),
         bytes_per_s: messages_per_s * bytes_per_message(recorded),
         duration_s: of_runs(&|run| run.duration.as_secs_f64()),
+    }
+}
+
+/// How much the clients beside the measured ones had.
+fn beside(recorded: &Recorded, plan: &Plan) -> BesideFigures {
+    let Some(beside) = &plan.workload.beside else {
+        return BesideFigures::default();
+    };
+    let (seen, duration_s) = (&recorded.recorder.beside, recorded.measured.as_secs_f64());
+    let rate = |number: u64| (duration_s > 0.0).then(|| per_second(number, duration_s));
+    BesideFigures {
+        clients: beside.clients,
+        messages: seen.messages,
+        errors: seen.failed,
+        messages_per_s: rate(seen.messages),
+        bytes_per_s: rate(seen.bytes),
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) fn server_cost(parts: &Parts<'_>) -> ServerCost {
             .map(|cpu| percent(cpu.total_ns, wall)),
         cpu_percent_max: peak_percent(readings),
         cpu_us_per_message: match charged {
+            // Whose messages it was spent on cannot be told.
+            _ if parts.plan.workload.beside.is_some() => None,
             Some(cpu) => each(ns_to_us(cpu.total_ns), served(recorded)),
             None => whole_life.and_then(|cpu_s| each(cpu_s * 1e6, messages_whole_life)),
         },
@@ -54,11 +56,13 @@ pub(super) fn server_cost(parts: &Parts<'_>) -> ServerCost {
         memory_kernel_method: hold.map_or(String::new(), |hold| hold.memory_kernel_method.clone()),
         memory_before_bytes: memory::of(&readings.before),
         memory_per_connection_bytes: memory::per_connection(parts),
+        memory_kernel_per_connection_bytes: memory::kernel_per_connection(parts),
         processes_max: hold.and_then(|hold| hold.processes),
         threads_max: hold.and_then(|hold| hold.threads),
         context_switches_voluntary: switches.map(|switches| switches.0),
         context_switches_involuntary: switches.map(|switches| switches.1),
         context_switches_per_message: switches
+            .filter(|_| parts.plan.workload.beside.is_none())
             .and_then(|(voluntary, involuntary)| each(count_f64(voluntary + involuntary), messages_whole_life)),
         context_switches_method: switches_method.to_string(),
         syscalls_per_message: syscalls.and_then(|calls| each(count_f64(calls), recorded.recorder.served)),

@@ -25,6 +25,13 @@ pub(super) fn per_connection(parts: &Parts<'_>) -> Option<u64> {
     growth.checked_div(held(parts)?)
 }
 
+/// The kernel's part of it.
+pub(super) fn kernel_per_connection(parts: &Parts<'_>) -> Option<u64> {
+    let kernel = |reading: &HoldReading| reading.memory_kernel_bytes;
+    let growth = kernel(parts.readings.hold.as_ref()?)?.saturating_sub(kernel(&parts.readings.before)?);
+    growth.checked_div(held(parts)?)
+}
+
 /// Clients that are connected at the hold; none where each message has a connection of its own.
 fn held(parts: &Parts<'_>) -> Option<u64> {
     (!parts.plan.workload.churn).then_some(parts.recorded.recorder.outcomes.connections.reached)

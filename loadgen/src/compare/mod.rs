@@ -2,10 +2,12 @@
 
 mod assembly;
 mod cost;
+mod isolation;
 mod limiter;
 mod memory;
 
 mod pace;
+mod request;
 mod room;
 pub mod runner;
 

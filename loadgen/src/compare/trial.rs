@@ -4,6 +4,8 @@
 //! [`super::assembly`] make the record. The verdict is `validity::gates`'.
 
 use super::assembly::{self, Parts};
+use super::isolation;
+use super::request::{as_met, request, what_is_sent, work};
 use super::room::wait_for_room;
 use super::runner::{TrialProgress, Trials};
 use crate::engine::{self, Directive, Moment, Observer, Progress, limits};
@@ -13,25 +15,20 @@ use crate::interrupt;
 use crate::notice::notice;
 use crate::record::{Environment, External, Incomplete, Measurement, Origin, SuitePlace};
 use crate::record::{NetworkChoice, NetworkKind, NetworkPlace, Plan, Start};
+use crate::recorder::window::TimedWindow;
 use crate::sampler::network::Tracking;
 use crate::sampler::syscalls::{self, SyscallCounter};
 use crate::sampler::watcher::Watcher;
 use crate::sampler::{distance, network, own};
-use crate::subject::{self, Request, Server, Stopped};
-use crate::workload::opening::Opening;
-use crate::workload::payload::Payload;
+use crate::subject::{self, Server, Stopped};
 use crate::workload::pool;
 use echo_contract::catalog;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
-
-/// Addresses that a connection for each message starts from: their halves of the ports last for two seconds at 130,000/s.
-const CHURN_ADDRESSES: u8 = 8;
 
 /// What a trial needs beside its plan.
 pub struct Context<'a> {
@@ -50,6 +47,8 @@ pub struct Context<'a> {
     pub no_private_network: Option<&'a str>,
     /// Where the output of servers that are not of the catalog is kept; none keeps it for an error's text only.
     pub output_folder: Option<&'a Path>,
+    /// Who is told of each window of the measured phase, on the trial's thread.
+    pub windows: Option<&'a (dyn Fn(&TimedWindow) + Sync)>,
 }
 
 /// Runs one trial.
@@ -118,7 +117,7 @@ fn in_private_network(
     let asked_to_stop = AtomicBool::new(false);
     let (sender, receiver) = mpsc::channel();
     let (place, command, round_environment) = (context.place.clone(), context.command, context.round_environment);
-    let output_folder = context.output_folder;
+    let (output_folder, windows) = (context.output_folder, context.windows);
     let (workers, no_build) = (context.workers, context.no_build);
     thread::scope(|scope| {
         let asked_to_stop = &asked_to_stop;
@@ -137,6 +136,7 @@ fn in_private_network(
                 interrupted: &|| asked_to_stop.load(Ordering::Relaxed),
                 no_private_network: None,
                 output_folder,
+                windows,
             };
             measure(plan, &context, inside, &mut |now| {
                 let _ = sender.send(now); // Nobody listens any more: nothing to show.
@@ -166,6 +166,19 @@ fn measure(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Measurement, Failure> {
     limits::raise_descriptors(plan.descriptors())?;
+    match plan.workload.crash {
+        true => isolation::measure(plan, context, place, progress),
+        false => measure_load(plan, context, place, progress),
+    }
+}
+
+/// A trial that is a load, as all are but crashes.
+fn measure_load(
+    plan: &Plan,
+    context: &Context<'_>,
+    place: NetworkPlace,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Measurement, Failure> {
     let workers = pool::workers(&plan.target, plan.workload.clients, plan.workers.or(context.workers))?;
     let begun = jiff::Timestamp::now();
     let environment = Environment {
@@ -189,6 +202,7 @@ fn measure(
         server: &server,
         interrupted: context.interrupted,
         progress,
+        windows: context.windows,
     };
     let recorded = engine::run_over(plan, &payload, server.addresses(), &mut watch);
     let readings = watch.watcher.into_readings();
@@ -218,73 +232,6 @@ fn measure(
         probes,
         stopped,
     }))
-}
-
-/// The plan, completed by what only the server that was found tells.
-fn as_met(plan: &Plan, server: &Server) -> Plan {
-    Plan {
-        // Where a server runs that was there before is not ours to say: a thread that never sleeps could take its CPU.
-        looks_for_answers: plan.looks_for_answers && server.origin() == Origin::Started,
-        source_addresses: source_addresses(plan, server.addresses()),
-        ..plan.clone()
-    }
-}
-
-/// The bytes of the workload, and those that ask for the first echo.
-fn what_is_sent(plan: &Plan) -> Result<(Payload, Opening), Failure> {
-    let workload = &plan.workload;
-    let file = subject::read_payload(&workload.payload)?;
-    let payload = Payload::of(&workload.payload, plan.seed, file);
-    let opening = Opening::of(workload, plan.seed, &payload);
-    Ok((payload, opening))
-}
-
-/// Where connections start from. A workload that opens them all the time is given more than one address of loopback where nobody
-/// said otherwise: of an address's ports the kernel finds a half at once, and then looks through all of them for each
-/// connection until those of a second ago may be used again.
-fn source_addresses(plan: &Plan, servers: &[SocketAddr]) -> Vec<Ipv4Addr> {
-    let is_v4_loopback = |ip: IpAddr| matches!(ip, IpAddr::V4(address) if address.is_loopback());
-    let is_here = (servers.iter()).all(|server| is_v4_loopback(server.ip().to_canonical()));
-    let reopens = plan.workload.churn || plan.workload.messages_per_connection.is_some();
-    if reopens && plan.source_addresses.is_empty() && is_here {
-        (1..=CHURN_ADDRESSES)
-            .map(|last| Ipv4Addr::new(127, 0, 0, last))
-            .collect()
-    } else {
-        plan.source_addresses.clone()
-    }
-}
-
-/// The server that the plan is for.
-fn request<'a>(
-    plan: &'a Plan,
-    context: &Context<'_>,
-    workers: Option<u32>,
-    opening: &'a Opening,
-    arguments: &'a [String],
-) -> Request<'a> {
-    Request {
-        target: &plan.target,
-        external: plan.external.as_ref(),
-        start: plan.start,
-        workers,
-        server_cpus: &plan.placement.server_cpus,
-        connect_timeout: Duration::from_millis(plan.connect_timeout_ms),
-        opening: Some(opening),
-        source_addresses: &plan.source_addresses,
-        arguments,
-        reach: plan.reach,
-        no_build: context.no_build,
-        counts_syscalls: plan.counting,
-    }
-}
-
-/// The flags of a server that works for each read.
-fn work(plan: &Plan) -> Vec<String> {
-    match plan.work_ns {
-        None | Some(0) => Vec::new(),
-        Some(work_ns) => vec!["--work".to_owned(), format!("{work_ns}ns")],
-    }
 }
 
 /// Keeps what a server that is not of the catalog printed, where there is a folder for it. A trial is not lost to that.
@@ -359,11 +306,15 @@ impl Trials for RealTrials<'_> {
             interrupted: &interrupt::asked,
             no_private_network: self.no_private_network.as_deref(),
             output_folder: self.output_folder.as_deref(),
+            windows: None,
         };
         if let Some(why) = pool::too_small(&plan.target, plan.workload.clients) {
             return assembly::not_to_be_measured(plan, &context, &why);
         }
         if let Some(why) = plan.external.as_ref().and_then(subject::what_is_missing) {
+            return assembly::not_to_be_measured(plan, &context, &why);
+        }
+        if let Some(why) = cannot_work_for_some(plan) {
             return assembly::not_to_be_measured(plan, &context, &why);
         }
         if plan.counting
@@ -390,12 +341,20 @@ impl Trials for RealTrials<'_> {
     }
 }
 
+/// Why a server cannot be asked to work for some of its clients; none where it can, or is not asked.
+fn cannot_work_for_some(plan: &Plan) -> Option<String> {
+    plan.workload.beside?.work_ns?;
+    let is_told = catalog::find(&plan.target).is_some();
+    (!is_told).then(|| "it is not of the catalog and has no --work-source".to_string())
+}
+
 /// Tells the watcher of the engine's moments, and the engine whether to go on.
 struct Watch<'a> {
     server: &'a Server,
     watcher: Watcher,
     interrupted: &'a dyn Fn() -> bool,
     progress: &'a mut dyn FnMut(Progress),
+    windows: Option<&'a (dyn Fn(&TimedWindow) + Sync)>,
 }
 
 impl Observer for Watch<'_> {
@@ -422,5 +381,15 @@ impl Observer for Watch<'_> {
             return Directive::Stop(Incomplete::Interrupted);
         }
         Directive::Continue
+    }
+
+    fn follows(&self) -> bool {
+        self.windows.is_some()
+    }
+
+    fn window(&mut self, window: &TimedWindow) {
+        if let Some(tell) = self.windows {
+            tell(window);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::clock::{BothClocks, now_ns};
 use super::control::{Command, Control, Sums};
 use super::event_loop::Milestone;
+use super::following::Following;
 use super::live::Live;
 use super::silence::Silence;
 use super::worker::Report;
@@ -26,6 +27,7 @@ pub(super) struct Conductor<'a> {
     reports: Receiver<Report>,
     workers: usize,
     observer: &'a mut dyn Observer,
+    following: &'a mut Following,
     live: Live,
     silence: Silence,
     begun_ns: u64,
@@ -81,6 +83,7 @@ impl<'a> Conductor<'a> {
         reports: Receiver<Report>,
         workers: usize,
         observer: &'a mut dyn Observer,
+        following: &'a mut Following,
     ) -> Self {
         let now = now_ns();
         Self {
@@ -89,6 +92,7 @@ impl<'a> Conductor<'a> {
             reports,
             workers,
             observer,
+            following,
             live: Live::new(now),
             silence: Silence::new(plan.timeout_ms * 1_000_000, plan.workload.clients, now),
             begun_ns: now,
@@ -149,7 +153,9 @@ impl<'a> Conductor<'a> {
             self.give(Command::RunUntil);
             self.sleep_until(from_ns, start_ns, Phase::WarmUp)?;
             if self.stopped.is_none() {
-                conducted.measured_from = Some(BothClocks::read().wall_at(from_ns));
+                let measured_from = BothClocks::read().wall_at(from_ns);
+                conducted.measured_from = Some(measured_from);
+                self.following.begin(measured_from);
                 conducted.phase = Some(self.measured(from_ns, to_ns)?);
             }
             self.finish()?;
@@ -161,11 +167,15 @@ impl<'a> Conductor<'a> {
     /// The measured phase, window by window, until its end or until the run is stopped.
     fn measured(&mut self, from_ns: u64, to_ns: u64) -> Result<MeasuredPhase, Failure> {
         self.observer.moment(Moment::MeasuredFrom);
-        let mut window_ns = from_ns;
+        let (mut window_ns, mut passed) = (from_ns, 0);
         while window_ns < to_ns && self.stopped.is_none() {
             window_ns = (window_ns + as_ns(WINDOW)).min(to_ns);
             self.sleep_until(window_ns, from_ns, Phase::Measured)?;
             self.observer.moment(Moment::WindowPassed);
+            if self.stopped.is_none() {
+                passed += 1;
+                self.following.passed(passed, self.observer);
+            }
         }
         let ended_ns = now_ns().clamp(from_ns, to_ns);
         self.control.end_at(ended_ns);

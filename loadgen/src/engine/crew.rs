@@ -4,23 +4,21 @@ use super::clock::now_ns;
 use super::conductor::{Conducted, Conductor, MeasuredPhase};
 use super::control::{Command, Control};
 use super::event_loop::Setup;
+use super::following::Following;
 use super::socket::SocketMaker;
 use super::turnstile::Turnstile;
 use super::worker::{self, Ended, Pinned, Report};
-use super::{Observer, Recorded, WINDOW, as_ns};
+use super::{LONGEST_SERIES, Observer, Recorded, WINDOW, as_ns};
 use crate::failure::Failure;
-use crate::record::Plan;
+use crate::record::{Beside, Plan};
 use crate::recorder::Recorder;
 use crate::recorder::trace::Trace;
 use crate::workload::payload::Payload;
 use crate::workload::schedule::Schedule;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Duration;
-
-/// Windows for which memory is taken in advance; what comes later is counted in the last one.
-const MOST_WINDOWS: usize = 36_000;
 
 /// What all workers have in common.
 struct Crew<'a> {
@@ -58,36 +56,62 @@ pub(super) fn run(
         plan,
         control: &control,
         payload,
-        sockets: SocketMaker::new(addresses, plan.source_addresses.clone()),
+        sockets: SocketMaker::new(addresses, plan.source_addresses.clone()).with_apart(apart(plan)),
         threads,
         begun_ns: now_ns(),
         traced,
     };
     let (sender, reports) = channel();
+    let recorders: Vec<Recorder> = shares(plan.workload.clients, threads)
+        .map(|share| crew.recorder(share))
+        .collect();
+    let mut following = Following::new(recorders.iter().map(|recorder| recorder.windows.shared()).collect());
     thread::scope(|scope| {
         let workers: Vec<_> = shares(plan.workload.clients, threads)
+            .zip(recorders)
             .enumerate()
-            .map(|(worker, share)| crew.start(scope, worker, share, sender.clone()))
+            .map(|(worker, (share, recorder))| crew.start(scope, worker, share, recorder, sender.clone()))
             .collect();
         // When all workers have ended, so have the reports.
         drop(sender);
-        let conducted = Conductor::new(plan, &control, reports, workers.len(), observer).conduct();
+        let conducted = Conductor::new(plan, &control, reports, workers.len(), observer, &mut following).conduct();
         control.give(Command::Exit);
         let ended: Vec<Ended> = workers
             .into_iter()
             .filter_map(|worker| worker.join().ok().flatten())
             .collect();
-        crew.recorded(conducted?, ended)
+        let conducted = conducted?;
+        let phase = conducted.phase;
+        let recorded = crew.recorded(conducted, ended)?;
+        if let Some(phase) = phase {
+            following.end(&recorded.recorder.windows, phase, observer);
+        }
+        Ok(recorded)
     })
 }
 
 impl<'a> Crew<'a> {
+    /// The recorder of a worker with this share, with all its memory.
+    fn recorder(&self, (first_client, clients): (u32, u32)) -> Recorder {
+        let measured = self.plan.workload.measured_clients().saturating_sub(first_client);
+        let mut recorder = Recorder::new(
+            clients.min(measured) as usize,
+            as_ns(WINDOW),
+            windows_of(self.plan),
+            self.plan.timeout_ms * 1_000_000,
+            self.plan.workload.open_loop().is_some(),
+        );
+        recorder.trace = Trace::of(self.traced);
+        recorder
+    }
+
     /// Starts a worker for its share: first client and number of clients.
     fn start<'scope>(
         &self,
         scope: &'scope Scope<'scope, 'a>,
         worker: usize,
         (first_client, clients): (u32, u32),
+        recorder: Recorder,
         reports: Sender<Report>,
     ) -> ScopedJoinHandle<'scope, Option<Ended>>
     where
@@ -100,14 +124,6 @@ impl<'a> Crew<'a> {
             first_client,
             clients,
         };
-        let mut recorder = Recorder::new(
-            clients as usize,
-            as_ns(WINDOW),
-            windows_of(self.plan),
-            self.plan.timeout_ms * 1_000_000,
-            self.plan.workload.open_loop().is_some(),
-        );
-        recorder.trace = Trace::of(self.traced);
         let cpus = &self.plan.placement.loadgen_cpus;
         let cpu = (!cpus.is_empty()).then(|| cpus[worker % cpus.len()]);
         let (control, begun_ns) = (self.control, self.begun_ns);
@@ -163,6 +179,12 @@ impl<'a> Crew<'a> {
     }
 }
 
+/// Clients that a server works for come from an address of their own, by which it knows them.
+fn apart(plan: &Plan) -> Option<(u32, Ipv4Addr)> {
+    let works = plan.workload.beside.is_some_and(|beside| beside.work_ns.is_some());
+    works.then(|| (plan.workload.measured_clients(), Beside::SOURCE))
+}
+
 /// Deals clients to threads: first client and number of clients of each.
 fn shares(clients: u32, threads: u32) -> impl Iterator<Item = (u32, u32)> {
     (0..threads).scan(0, move |first, thread| {
@@ -175,9 +197,10 @@ fn shares(clients: u32, threads: u32) -> impl Iterator<Item = (u32, u32)> {
 
 /// A job's runs overlap in their times: it has one window for all.
 fn windows_of(plan: &Plan) -> usize {
-    let windows = plan
+    let measured = plan
         .workload
         .duration()
-        .map_or(1, |duration| duration.as_nanos().div_ceil(WINDOW.as_nanos()));
-    usize::try_from(windows).unwrap_or(MOST_WINDOWS).clamp(1, MOST_WINDOWS)
+        .map_or(WINDOW, |duration| duration.min(LONGEST_SERIES));
+    let windows = measured.as_nanos().div_ceil(WINDOW.as_nanos());
+    usize::try_from(windows).unwrap_or(1).max(1)
 }

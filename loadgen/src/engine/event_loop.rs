@@ -30,6 +30,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const EVENTS_PER_TURN: usize = 256;
 /// Most bytes taken from one connection at a time, so that no client starves the others.
 const RECEIVE_BYTES: usize = 256 * 1024;
+/// Most bytes taken at a time from a client beside the measured ones: what it takes to look at them is a delay of theirs.
+const RECEIVE_BYTES_BESIDE: usize = 16 * 1024;
 /// How long after the last event a thread looks for the answers under way before it sleeps. What wakes it then is the server,
 /// which pays for it; beside a wait this long that is little.
 const LOOK_NS: u64 = 1_000_000;
@@ -57,6 +59,16 @@ pub(super) struct Setup<'a> {
 }
 
 impl Setup<'_> {
+    fn client(&self, slot: usize) -> Client {
+        let workload = &self.plan.workload;
+        let is_beside = self.number(slot) >= workload.measured_clients();
+        match workload.beside.filter(|_| is_beside) {
+            Some(beside) => Client::new(beside.pipeline as usize, beside.pipeline as usize, true),
+            None if workload.churn => Client::new(workload.pipeline as usize, 1, false),
+            None => Client::new(workload.pipeline as usize, workload.pipeline as usize, false),
+        }
+    }
+
     /// Number of the client at this place, over all workers.
     fn number(&self, slot: usize) -> u32 {
         self.first_client + u32::try_from(slot).expect("a slot is below the number of clients")
@@ -106,6 +118,10 @@ struct Client {
     /// Whether EPOLLOUT is asked for.
     wants_write: bool,
     connection: Connection,
+    /// Messages that may be under way at the same time.
+    depth: usize,
+    /// Whether it is one beside the measured ones.
+    is_beside: bool,
     /// Messages of the job that are not planned yet.
     left: u64,
     /// Number of the next message, over all connections.
@@ -118,7 +134,7 @@ struct Client {
 
 impl Client {
     /// A client without a connection.
-    fn new(pipeline: usize) -> Self {
+    fn new(pipeline: usize, depth: usize, is_beside: bool) -> Self {
         Self {
             socket: None,
             state: State::Closed,
@@ -129,6 +145,8 @@ impl Client {
             renews: false,
             wants_write: false,
             connection: Connection::new(pipeline),
+            depth,
+            is_beside,
             left: 0,
             next_message: 0,
             in_line: false,
@@ -138,9 +156,9 @@ impl Client {
 
     /// Whether it can take a message: on its connection, or on the one that will be opened for it.
     #[inline]
-    fn has_room(&self, depth: usize, carries: u64) -> bool {
+    fn has_room(&self, carries: u64) -> bool {
         let is_fresh = self.state == State::Closed || self.connection.taken() < carries;
-        is_fresh && self.connection.in_flight() < depth
+        is_fresh && self.connection.in_flight() < self.depth
     }
 }
 
@@ -151,8 +169,6 @@ pub(super) struct EventLoop<'a> {
     worker: usize,
     /// None in a closed loop.
     by_plan: Option<ByPlan<'a>>,
-    /// Messages of one client that may be under way at the same time.
-    depth: usize,
     /// Messages that a connection carries; without a limit `u64::MAX`.
     carries: u64,
     close_by: CloseBy,
@@ -161,6 +177,8 @@ pub(super) struct EventLoop<'a> {
     events: Vec<EpollEvent>,
     buffer: Box<[u8]>,
     sizes: Sizes,
+    /// Length of the messages of clients beside the measured ones.
+    size_beside: u64,
     source: Source<'a>,
     clients: Vec<Client>,
     /// Clients that want a connection now.
@@ -219,14 +237,13 @@ impl<'a> EventLoop<'a> {
         let workload = &setup.plan.workload;
         let sizes = Sizes::new(workload.size_min_bytes, workload.size_max_bytes, setup.plan.seed);
         let count = setup.clients as usize;
-        let clients = (0..count).map(|_| Client::new(workload.pipeline as usize)).collect();
+        let clients = (0..count).map(|slot| setup.client(slot)).collect();
         let by_plan = workload.open_loop().map(|open| {
             let schedule = Schedule::new(open, setup.plan.seed);
             ByPlan::new(Dealer::new(&control.plan, worker, schedule), open.waiting, count)
         });
         Ok(Self {
             by_plan,
-            depth: if workload.churn { 1 } else { workload.pipeline as usize },
             carries: workload.connection_carries().unwrap_or(u64::MAX),
             close_by: workload.close,
             timeout_ns: setup.plan.timeout_ms * 1_000_000,
@@ -236,6 +253,7 @@ impl<'a> EventLoop<'a> {
             events: vec![EpollEvent::empty(); EVENTS_PER_TURN],
             buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
             sizes,
+            size_beside: workload.beside.map_or(0, |beside| beside.size_bytes),
             source: Source::new(setup.payload),
             clients,
             to_open: VecDeque::with_capacity(count),

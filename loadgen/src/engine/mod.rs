@@ -9,8 +9,10 @@ mod conductor;
 mod connection;
 mod control;
 mod crew;
+pub mod crowd;
 mod dealer;
 mod event_loop;
+mod following;
 pub mod limits;
 mod live;
 mod pacer;
@@ -23,6 +25,7 @@ mod worker;
 use crate::failure::Failure;
 use crate::record::{Incomplete, Plan};
 use crate::recorder::Recorder;
+use crate::recorder::window::TimedWindow;
 use crate::workload::payload::Payload;
 use nix::unistd::Pid;
 use std::fmt::{self, Display};
@@ -31,6 +34,9 @@ use std::time::{Duration, SystemTime};
 
 /// Length of a window of the measured phase.
 pub const WINDOW: Duration = Duration::from_millis(100);
+/// Windows are kept for so long; what comes later is counted in the last one.
+pub const LONGEST_SERIES: Duration = Duration::from_secs(3600);
+
 /// A moment between two phases, told to the observer while the clients wait for nothing but the clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Moment<'a> {
@@ -120,6 +126,12 @@ pub trait Observer {
     fn moment(&mut self, moment: Moment<'_>);
     /// Called at least every 100 ms.
     fn look(&mut self, progress: Progress) -> Directive;
+    /// Whether it wants to be told of windows.
+    fn follows(&self) -> bool {
+        false
+    }
+    /// A window of the measured phase, in order, each once; a job has none.
+    fn window(&mut self, _window: &TimedWindow) {}
 }
 
 /// One run of a job, as the workers saw it.

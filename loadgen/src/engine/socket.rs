@@ -14,6 +14,8 @@ pub(super) struct SocketMaker {
     /// Clients are dealt out to them in turn; at least one.
     addresses: Vec<(SockaddrStorage, AddressFamily)>,
     sources: Vec<Ipv4Addr>,
+    /// Clients from this number on, and where they connect from.
+    apart: Option<(u32, Ipv4Addr)>,
     /// Set on each socket where the system's default is another one.
     congestion: Option<OsString>,
 }
@@ -33,6 +35,22 @@ impl SocketMaker {
             congestion: addresses.first().and_then(|(_, family)| congestion_to_set(*family)),
             addresses,
             sources,
+            apart: None,
+        }
+    }
+
+    /// The same, where clients from this number on have an address of their own.
+    pub(super) fn with_apart(self, apart: Option<(u32, Ipv4Addr)>) -> Self {
+        Self { apart, ..self }
+    }
+
+    /// Where this client connects from; none leaves it to the kernel.
+    fn source_of(&self, client: u32) -> Option<Ipv4Addr> {
+        match self.apart {
+            Some((first, source)) if client >= first => Some(source),
+            // Every pair of a source and an address comes to be used.
+            _ => (!self.sources.is_empty())
+                .then(|| self.sources[client as usize / self.addresses.len() % self.sources.len()]),
         }
     }
 
@@ -41,8 +59,7 @@ impl SocketMaker {
     /// # Errors
     /// What the system says; the socket is closed again.
     pub(super) fn open(&self, client: u32) -> Result<(OwnedFd, bool), Errno> {
-        let client = client as usize;
-        let (address, family) = &self.addresses[client % self.addresses.len()];
+        let (address, family) = &self.addresses[client as usize % self.addresses.len()];
         let fd = socket::socket(
             *family,
             SockType::Stream,
@@ -53,11 +70,9 @@ impl SocketMaker {
         if let Some(name) = &self.congestion {
             setsockopt(&fd, sockopt::TcpCongestion, name)?;
         }
-        if !self.sources.is_empty() {
+        if let Some(source) = self.source_of(client) {
             // The port is chosen at connect(), by the whole address pair: else each source would end at 28,232.
             setsockopt(&fd, sockopt::IpBindAddressNoPort, &true)?;
-            // Every pair of a source and an address comes to be used.
-            let source = self.sources[client / self.addresses.len() % self.sources.len()];
             socket::bind(
                 fd.as_raw_fd(),
                 &SockaddrIn::from(std::net::SocketAddrV4::new(source, 0)),

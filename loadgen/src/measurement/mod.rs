@@ -1,5 +1,6 @@
 //! The versioned record of a trial, where records are kept, and how those of several generators add up.
 
 pub mod destination;
+pub mod lines;
 pub mod merge;
 pub mod store;

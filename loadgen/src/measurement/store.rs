@@ -206,7 +206,15 @@ pub fn probe(folder: &Path, bytes_needed: u64) -> Result<(), Failure> {
         file.close()
     });
     written.map_err(|error| unwritable(folder, &error))?;
-    // A file system that does not say how full it is has just taken a byte: go on.
+    check_room(folder, bytes_needed)
+}
+
+/// Proves that `bytes_needed` fit into the file system of `folder`.
+///
+/// # Errors
+/// [`crate::failure::Exit::Unwritable`], naming the path.
+pub fn check_room(folder: &Path, bytes_needed: u64) -> Result<(), Failure> {
+    // A file system that does not say how full it is takes what fits: go on.
     let Ok(space) = statvfs(folder) else { return Ok(()) };
     let free = space.blocks_available().saturating_mul(space.fragment_size());
     if free < bytes_needed {

@@ -57,6 +57,12 @@ pub struct Measurement {
     /// while Nagle's algorithm waits for an acknowledgement. Null in records that do not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted_replies: Option<u64>,
+    /// What the clients of `plan.workload.beside` did; left out where there are none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub beside: BesideFigures,
+    /// What a crash took with it; left out where there was none on purpose.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub isolation: Isolation,
     /// Growth of the kernel's TCP counters during the trial, of all programs in this network namespace; null where they
     /// cannot be read.
     #[serde(default)]
@@ -80,6 +86,41 @@ pub struct Measurement {
     /// The records that `loadgen merge` added up, in the order of their beginning; empty for one generator's own record.
     #[serde(default)]
     pub generators: Vec<Generator>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What the clients beside the measured ones did in the measured phase: how greedy a greedy one was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BesideFigures {
+    pub clients: u32,
+    /// Messages echoed whole.
+    pub messages: u64,
+    /// Messages that failed, in any phase.
+    pub errors: u64,
+    pub messages_per_s: Option<f64>,
+    /// Payload bytes echoed per second, one direction.
+    pub bytes_per_s: Option<f64>,
+}
+
+/// What became of a server's clients when the process that served one of them was ended by SIGABRT.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Isolation {
+    /// Clients that were connected and had had an echo.
+    pub clients: Option<u64>,
+    /// Processes of the server then.
+    pub processes: Option<u64>,
+    /// Whether the process that was ended was the server's first.
+    pub first_was_ended: Option<bool>,
+    /// Clients that had no echo within `patience_ms` after it, the one that was served by that process included.
+    pub clients_lost: Option<u64>,
+    /// From the signal to the end of a new client's first echo; null where none was served within `patience_ms`.
+    pub served_again_ns: Option<u64>,
+    /// Whether the server's first process was gone then, so that no new client will ever be served.
+    pub server_is_gone: Option<bool>,
+    pub patience_ms: Option<u64>,
 }
 
 impl Measurement {
@@ -620,6 +661,9 @@ pub struct ServerCost {
     /// hold, by clients; null where connections are not held (churn).
     #[serde(default)]
     pub memory_per_connection_bytes: Option<u64>,
+    /// Of it, the growth of the kernel's memory; null as above, and in records that do not know it.
+    #[serde(default)]
+    pub memory_kernel_per_connection_bytes: Option<u64>,
     pub processes_max: Option<u64>,
     pub threads_max: Option<u64>,
     pub context_switches_voluntary: Option<u64>,

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::ops::Not;
 use std::time::{Duration, SystemTime};
 
 /// One trial, complete.
@@ -186,10 +187,37 @@ pub struct Workload {
     /// How clients end connections that have served their purpose.
     #[serde(default, skip_serializing_if = "CloseBy::is_default")]
     pub close: CloseBy,
+    /// Clients that do something else than the others; none where all do the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Beside>,
+    /// Whether this is no load but a crash: once all clients are connected, SIGABRT ends the process that serves one of them.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub crash: bool,
     pub pacing: Pacing,
     pub stop: Stop,
     /// Time before the measured phase in which messages flow but do not count, in milliseconds; 0 for a job.
     pub warmup_ms: u64,
+}
+
+/// Clients whose messages are no part of the measurement: what they do to the others is. Each sends its next message as soon as a
+/// reply is there; they are counted in [`Measurement::beside`](super::Measurement::beside) alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Beside {
+    /// How many of the workload's clients: the last ones.
+    pub clients: u32,
+    /// Length of their messages.
+    pub size_bytes: u64,
+    /// Messages of each of them under way at the same time.
+    pub pipeline: u32,
+    /// CPU time that the server burns for each of their reads, and for nobody else's, in nanoseconds: `--work` with
+    /// `--work-source`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_ns: Option<u64>,
+}
+
+impl Beside {
+    /// Where those connect from that the server works for; the others come from other addresses.
+    pub const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 }
 
 /// What messages consist of. Whatever it is, each byte that comes back is compared with the one that was sent.
@@ -321,6 +349,12 @@ impl Workload {
         } else {
             self.messages_per_connection
         }
+    }
+
+    /// Clients whose messages are measured: they come first.
+    #[must_use]
+    pub fn measured_clients(&self) -> u32 {
+        self.clients - self.beside.map_or(0, |beside| beside.clients.min(self.clients))
     }
 
     /// Whether it stops by count.

@@ -39,6 +39,8 @@ pub struct Recorder {
     pub ok_of_client: Vec<u64>,
     /// Replies that went on in the measured phase after they had halted for as long as an acknowledgement is delayed.
     pub halted_replies: u64,
+    /// Messages of clients beside the measured ones: echoed whole in the measured phase, their bytes, and failed in any phase.
+    pub beside: Beside,
     /// CPU time spent looking at the clock before planned sends of the measured phase.
     pub spin_ns: u64,
     /// Messages one by one; empty but for the accuracy tests.
@@ -53,6 +55,14 @@ pub struct Recorder {
     length_ns: u64,
 }
 
+/// See [`Recorder::beside`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    pub messages: u64,
+    pub bytes: u64,
+    pub failed: u64,
+}
+
 /// The times of a message that has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -60,6 +70,17 @@ pub struct Sent {
     pub planned_ns: u64,
     /// When it left.
     pub sent_ns: u64,
+}
+
+impl Sent {
+    /// A message of a client beside the measured ones that leaves now: planned before all that count.
+    #[must_use]
+    pub const fn beside(now_ns: u64) -> Self {
+        Self {
+            planned_ns: 0,
+            sent_ns: now_ns,
+        }
+    }
 }
 
 impl Recorder {
@@ -78,6 +99,7 @@ impl Recorder {
             connections_timed: 0,
             ok_of_client: vec![0; clients],
             halted_replies: 0,
+            beside: Beside::default(),
             spin_ns: 0,
             trace: Trace::default(),
             is_open,
@@ -134,6 +156,15 @@ impl Recorder {
         self.ok_of_client[client] += 1;
     }
 
+    /// Notes that a message of a client beside the measured ones has come back whole.
+    #[inline]
+    pub fn beside_ok(&mut self, bytes: u64, now_ns: u64) {
+        if self.is_measured(now_ns) {
+            self.beside.messages += 1;
+            self.beside.bytes += bytes;
+        }
+    }
+
     /// Notes whether the reply that bytes came for has halted before them.
     #[inline]
     pub fn halted(&mut self, has_halted: bool, now_ns: u64) {
@@ -170,7 +201,7 @@ impl Recorder {
         if self.is_open {
             self.service.record(self.timeout_ns);
         }
-        self.windows.error(now_ns.saturating_sub(self.from_ns));
+        self.windows.error(now_ns.saturating_sub(self.from_ns), kind);
     }
 
     /// Notes that the stop has cut off a message under way.
@@ -192,6 +223,9 @@ impl Recorder {
         self.windows.add(&other.windows);
         self.in_flight.add(&other.in_flight);
         self.halted_replies += other.halted_replies;
+        self.beside.messages += other.beside.messages;
+        self.beside.bytes += other.beside.bytes;
+        self.beside.failed += other.beside.failed;
         self.spin_ns += other.spin_ns;
         self.trace.add(&other.trace);
         self.totals.add(&other.totals);

@@ -15,8 +15,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// In the order of their declaration.
+    pub const ALL: [Self; 6] = [
+        Self::Refused,
+        Self::Reset,
+        Self::Timeout,
+        Self::Closed,
+        Self::Truncated,
+        Self::Corrupted,
+    ];
+
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::Reset => "reset",

@@ -28,7 +28,7 @@ pub fn files(file: &SuiteFile, results: &Results, stored: &[Stored]) -> Vec<(Str
 
 /// Every chart of a folder, drawn once.
 pub struct Charts {
-    /// In the order of the suite's workloads.
+    /// In the order of the suite's workloads, those that are no load left out.
     pub of_workloads: Vec<Vec<Picture>>,
     pub over_workloads: Vec<Picture>,
     pub of_run: Vec<Picture>,
@@ -38,7 +38,7 @@ impl Charts {
     #[must_use]
     pub fn of(file: &SuiteFile, results: &Results, stored: &[Stored]) -> Self {
         let hues = Hues::of(results);
-        let workloads = file.suite.workloads.iter();
+        let workloads = file.suite.loads();
         Self {
             of_workloads: workloads
                 .map(|workload| chart::of_workload(results, workload, &hues))

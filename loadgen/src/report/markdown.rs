@@ -3,7 +3,7 @@
 use crate::measurement::store::Stored;
 use crate::quantity::Place;
 use crate::report::table::Grid;
-use crate::report::{chart, columns, dimension, facts, original, screen, sheets, terminal};
+use crate::report::{chart, columns, conclusions, dimension, facts, original, screen, sheets, terminal};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
 use crate::text::workload as workload_line;
@@ -21,7 +21,7 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
         command(&file.command),
     );
     text.push_str(&found(file, results));
-    for workload in &suite.workloads {
+    for workload in suite.loads() {
         let rows: Vec<&Row> = results.of_workload(&workload.name).collect();
         let _ = writeln!(text, "## {}\n\n{}.\n", workload.name, workload_line(workload));
         if rows.iter().any(|row| !row.points.is_empty()) {
@@ -67,6 +67,12 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
 
 /// What was found, as on the first screen: sentences, capacity with its letters, and the paced workload.
 fn found(file: &SuiteFile, results: &Results) -> String {
+    if !results.conclusions.is_empty() {
+        return format!(
+            "## Conclusions\n\n{}",
+            conclusions::markdown(file, &results.conclusions)
+        );
+    }
     let mut text = "## What was found\n\n".to_string();
     for sentence in screen::found(file, &results.findings) {
         let _ = writeln!(text, "- {sentence}");

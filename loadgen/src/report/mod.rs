@@ -3,6 +3,7 @@
 pub mod chart;
 pub mod claims;
 pub mod columns;
+pub mod conclusions;
 pub mod csv;
 pub mod curve;
 pub mod diff;
@@ -19,6 +20,7 @@ pub mod portraits;
 pub mod reproduced;
 pub mod scorecard;
 pub mod screen;
+pub mod series;
 pub mod sheets;
 pub mod spectrum;
 pub mod svg;

@@ -6,6 +6,7 @@ use crate::quantity::{MEMORY_PER_CONNECTION, PROCESSES, Quantity, SWITCHES_PER_M
 use crate::report::claims::level;
 use crate::report::facts::capital;
 use crate::suite::compared::{Compared, Known};
+use crate::suite::conclusions::drawn::Claim;
 use crate::suite::findings::{Judged, Table, has_rounds_enough};
 use crate::suite::fit::Comparison;
 use crate::suite::matrix::SuiteFile;
@@ -30,6 +31,8 @@ pub struct Portrait {
 
 /// What every folder so far leaves open.
 const NEVER_MEASURED: &str = "what a crash takes down with it (isolation), CPU-bound work, portability";
+/// What the suite that measures these leaves open.
+const PORTABILITY: &str = "portability";
 
 /// Fork, thread and event, as far as they were measured; empty where no target has a level.
 #[must_use]
@@ -190,7 +193,12 @@ fn portrait(
         }
     }
     calls(&mut portrait, speaker, &rivals, results);
-    portrait.missing.push(NEVER_MEASURED.to_string());
+    let has_crash = results
+        .conclusions
+        .iter()
+        .any(|conclusion| conclusion.claim == Claim::Isolation);
+    let never = if has_crash { PORTABILITY } else { NEVER_MEASURED };
+    portrait.missing.push(never.to_string());
     portrait
 }
 

@@ -3,6 +3,7 @@
 use crate::quantity::{CPU_PER_MESSAGE, MESSAGES_PER_S, Quantity};
 use crate::report::claims::{between_models, control, not_told_apart};
 use crate::report::columns::{self, nothing};
+use crate::report::conclusions;
 use crate::report::dimension;
 use crate::report::sheets;
 use crate::report::table::{Column, Group, fitted};
@@ -29,6 +30,14 @@ pub fn screen(file: &SuiteFile, results: &Results, width: u16) -> String {
     let mut head = wrapped(&place(file, results), 0, 2, width);
     if let Some(sentence) = how_sure(file, &results.findings) {
         head.push_str(&wrapped(&sentence, 0, 2, width));
+    }
+    if !results.conclusions.is_empty() {
+        // More than a screen: it is what was asked for.
+        let missing: String = missing(results).iter().map(|line| wrapped(line, 0, 2, width)).collect();
+        return format!(
+            "{head}\n{}\n{missing}",
+            conclusions::drawn(file, &results.conclusions, width)
+        );
     }
     let lines = |text: &str| text.lines().count();
     // Room for a finding of two lines and for the blank lines around what was found.

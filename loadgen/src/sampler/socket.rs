@@ -1,4 +1,4 @@
-//! Listening TCP sockets of this machine and who holds them.
+//! TCP sockets of this machine and who holds them: those that listen, and the server's end of a connection.
 
 use super::process;
 use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
@@ -51,6 +51,39 @@ fn takes(bound: SocketAddr, address: SocketAddr) -> bool {
         IpAddr::V6(ip) => ip.is_unspecified(),
     };
     bound.port() == address.port() && (is_wildcard || bound.ip().to_canonical() == address.ip().to_canonical())
+}
+
+/// The processes that hold the server's end of a connection between these addresses in this network namespace.
+///
+/// # Errors
+/// When the kernel does not tell, knows no such connection, or shows nobody who holds it.
+pub fn holders(server: SocketAddr, client: SocketAddr) -> Result<Vec<process::Entry>, String> {
+    let v4 = table("tcp").map_err(|error| format!("the table of TCP sockets cannot be read: {error}"))?;
+    let v6 = table("tcp6").unwrap_or_default();
+    let inode = connection_inode(server, client, v4.iter().chain(&v6))
+        .ok_or_else(|| format!("no connection from {client} to {server} is in the table of TCP sockets"))?;
+    let holders: Vec<process::Entry> = process::pids()
+        .filter(|pid| sockets_of(*pid).contains(&inode))
+        .filter_map(process::entry)
+        .collect();
+    if holders.is_empty() {
+        return Err("the process that holds the connection belongs to another user or another container".into());
+    }
+    Ok(holders)
+}
+
+/// The socket of the server's end, which may be an IPv6 one that takes IPv4 too.
+fn connection_inode<'a>(
+    server: SocketAddr,
+    client: SocketAddr,
+    mut entries: impl Iterator<Item = &'a TcpNetEntry>,
+) -> Option<u64> {
+    let is = |one: SocketAddr, other: SocketAddr| {
+        one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
+    };
+    entries
+        .find(|entry| is(entry.local_address, server) && is(entry.remote_address, client))
+        .map(|entry| entry.inode)
 }
 
 /// Who holds these sockets: each server once, however many processes and sockets it has, the oldest first. A socket
@@ -185,6 +218,24 @@ mod tests {
         let owner = &owners[0];
         assert_eq!(owner.pid, std::process::id());
         assert_eq!(owner.executable, std::env::current_exe().ok());
+    }
+
+    #[test]
+    fn the_servers_end_of_a_connection_is_told_from_the_clients() {
+        let entries = TcpNetEntries::from_buf_read(TABLE.as_bytes(), current_system_info())
+            .unwrap()
+            .0;
+        let find = |server: &str, client: &str| {
+            connection_inode(server.parse().unwrap(), client.parse().unwrap(), entries.iter())
+        };
+        assert_eq!(find("127.0.0.1:8001", "127.0.0.1:49153"), Some(1003));
+        assert_eq!(find("127.0.0.1:49153", "127.0.0.1:8001"), None);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_accepted, from) = listener.accept().unwrap();
+        let holders = holders(client.peer_addr().unwrap(), from).unwrap();
+        let own = std::process::id();
+        assert!(holders.iter().any(|holder| holder.pid == own), "{holders:?}");
     }
 
     #[test]

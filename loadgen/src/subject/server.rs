@@ -6,11 +6,12 @@ use super::spawn::{self, Running, Usage};
 use crate::interrupt;
 use crate::record::{self, Origin};
 use crate::sampler::Watched;
-use crate::sampler::process::Watch;
+use crate::sampler::process::{self, Watch};
 use crate::sampler::syscalls::{self, SyscallCounter};
 use echo_contract::catalog;
 use echo_contract::stats::Stats;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -158,6 +159,37 @@ impl Server {
             Process::Started(running) | Process::StartedElsewhere { running, .. } => running.is_alive(),
             Process::Attached { watch, .. } => watch.as_ref().is_none_or(Watch::is_alive),
         }
+    }
+
+    /// Its live processes; empty where they cannot be seen.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        match &self.process {
+            Process::Started(running) => running.processes(),
+            Process::StartedElsewhere { .. } | Process::Attached { .. } => {
+                let tree = self.pid().map(process::tree).unwrap_or_default();
+                tree.iter()
+                    .filter(|entry| !entry.is_dead())
+                    .map(|entry| entry.pid)
+                    .collect()
+            }
+        }
+    }
+
+    /// Ends one of its processes by SIGABRT, as a fault of its own would. Only of a server that loadgen started.
+    ///
+    /// # Errors
+    /// When the process is none of the server's.
+    pub fn abort(&self, pid: u32) -> Result<(), String> {
+        if self.origin() != Origin::Started {
+            return Err("loadgen ends no process of a server that it did not start".into());
+        }
+        if !self.processes().contains(&pid) {
+            return Err(format!(
+                "process {pid}, which holds the connection, is none of the server's"
+            ));
+        }
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGABRT).map_err(|errno| format!("SIGABRT to {pid}: {errno}"))
     }
 
     /// Stops a server that was started: SIGTERM, its drain timeout and two seconds, then SIGKILL for all of it.

@@ -122,7 +122,12 @@ impl Judged {
     /// What is judged under a workload. A closed loop's times are the number of clients over the rate, and an open loop's
     /// rate is the plan's: neither is judged.
     pub(super) fn of(workload: &Workload) -> &'static [Self] {
-        if workload.open_loop().is_some() {
+        if workload.crash {
+            &[]
+        } else if workload.beside.is_some() {
+            // The server's cost is that of the others too.
+            &[Self::ResponseP50Ns, Self::ResponseP99Ns]
+        } else if workload.open_loop().is_some() {
             &[Self::CpuUsPerMessage, Self::ResponseP50Ns, Self::ResponseP99Ns]
         } else {
             &[Self::Capacity, Self::MessagesPerS]

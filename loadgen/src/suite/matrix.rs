@@ -296,6 +296,11 @@ impl Suite {
         all.find(|workload| workload.name == name)
     }
 
+    /// The workloads that are loads, with figures of their own: all but crashes.
+    pub fn loads(&self) -> impl Iterator<Item = &Workload> + Clone {
+        self.workloads.iter().filter(|workload| !workload.crash)
+    }
+
     /// Whether the target can do the workload at all.
     #[must_use]
     pub fn is_measurable(&self, pair: &Pair) -> bool {

@@ -3,6 +3,7 @@
 
 pub mod alike;
 pub mod compared;
+pub mod conclusions;
 pub mod contrast;
 pub mod diff;
 pub mod dimension;
@@ -10,7 +11,9 @@ pub mod findings;
 pub mod fit;
 pub mod letters;
 pub mod matrix;
+pub mod named;
 pub mod nearness;
+pub mod neighbour;
 pub mod order;
 pub mod plan_base;
 pub mod precision;

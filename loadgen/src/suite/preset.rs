@@ -27,7 +27,7 @@ pub const SUITE: &[&str] = &["light", "medium", "steady", "churn", "paced"];
 /// longer one would add, more rounds add better.
 pub const WARMUP_MS: u64 = 200;
 /// A thousand forked processes are as fast as they get only after half a second.
-const STEADY_WARMUP_MS: u64 = 600;
+pub(super) const STEADY_WARMUP_MS: u64 = 600;
 const MEASURED_MS: u64 = 800;
 
 /// All presets.
@@ -107,7 +107,7 @@ fn paced() -> Workload {
     }
 }
 
-fn timed(clients: u32, churn: bool, warmup_ms: u64, duration_ms: u64) -> Workload {
+pub(super) fn timed(clients: u32, churn: bool, warmup_ms: u64, duration_ms: u64) -> Workload {
     Workload {
         name: "custom".to_string(),
         clients,
@@ -118,6 +118,8 @@ fn timed(clients: u32, churn: bool, warmup_ms: u64, duration_ms: u64) -> Workloa
         messages_per_connection: None,
         payload: Payload::Binary,
         close: CloseBy::Fin,
+        beside: None,
+        crash: false,
         pacing: Pacing::ClosedLoop,
         stop: Stop::AfterMs(duration_ms),
         warmup_ms,

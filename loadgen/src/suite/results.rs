@@ -12,6 +12,7 @@ pub use void::void_cells;
 use crate::failure::Failure;
 use crate::measurement::store::Stored;
 use crate::record::{At, Figure, Incomplete, Measurement, NetworkKind, Reason};
+use crate::suite::conclusions::drawn::{self, Conclusion};
 use crate::suite::findings::Findings;
 use crate::suite::matrix::{Pair, Suite};
 use crate::suite::nearness::{Nearness, distance_ns};
@@ -27,6 +28,8 @@ pub struct Results {
     pub rows: Vec<Row>,
     /// What may be said about the differences.
     pub findings: Findings,
+    /// What the suite was made to show, where it is one of those; else empty.
+    pub conclusions: Vec<Conclusion>,
     /// Rounds of all targets in which every pair has at least one trial.
     pub rounds_done: u32,
     pub rounds_max: u32,
@@ -90,6 +93,7 @@ impl Results {
         }
         Self {
             findings: Findings::of(suite, stored),
+            conclusions: drawn::of(suite, stored),
             rounds_done: rounds_done(suite, &trials),
             rounds_max: suite.whole_rounds_max(),
             // What was never begun has a row, but is no trial that went wrong.

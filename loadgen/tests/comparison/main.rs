@@ -2,6 +2,7 @@
 
 mod again;
 mod command;
+mod conclusions;
 mod dimension;
 mod golden;
 mod merge;
@@ -9,6 +10,7 @@ mod old_records;
 mod pages;
 mod publish;
 mod schema;
+mod series;
 mod store;
 mod suite;
 mod synthetic;

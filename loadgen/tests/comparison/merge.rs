@@ -37,7 +37,7 @@ fn seen(generator: u64, clients: u32, messages: &[Message]) -> Measurement {
         recorder.windows.sent(at_ns);
         if failed {
             recorder.outcomes.failed(Kind::Timeout);
-            recorder.windows.error(at_ns);
+            recorder.windows.error(at_ns, Kind::Timeout);
         } else {
             recorder.outcomes.ok(false);
             recorder.windows.ok(at_ns, took_ns);

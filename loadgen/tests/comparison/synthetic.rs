@@ -231,6 +231,8 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
                 let growth = model.memory_bytes(1) + model.kernel_bytes(1);
                 growth - model.memory_bytes(0) - model.kernel_bytes(0)
             }),
+            memory_kernel_per_connection_bytes: (!workload.churn)
+                .then(|| model.kernel_bytes(1) - model.kernel_bytes(0)),
             processes_max: Some(if model == Model::Fork { concurrent + 1 } else { 1 }),
             threads_max: Some(if model == Model::Event { 1 } else { concurrent + 1 }),
             context_switches_voluntary: Some((count_f64(messages) * model.switches()) as u64),
@@ -342,6 +344,8 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
             .collect(),
         fairness_jain: Some(0.998),
         halted_replies: None,
+        beside: BesideFigures::default(),
+        isolation: Isolation::default(),
         server_cost: cost,
         network: None,
         // The CPUs are moved once, a little.

@@ -6,7 +6,7 @@ mod values;
 
 pub use clients::ClientArgs;
 pub use connections::{ConnectionArgs, ReachArgs};
-pub use values::{Addresses, Pin, Size, count, duration, histogram_file, seed, share_in_percent, size};
+pub use values::{Addresses, Pin, Size, count, duration, histogram_file, seed, series_file, share_in_percent, size};
 
 use crate::cmd::calibrate::CalibrateArgs;
 use crate::cmd::compare::CompareArgs;
@@ -131,6 +131,10 @@ pub struct RunArgs {
 
     #[command(flatten)]
     pub output: OutputArgs,
+
+    /// Write a line for each 0.1 s of the measured phase to this file while the run goes on: FILE.ndjson or FILE.csv
+    #[arg(long, value_name = "FILE", value_parser = series_file)]
+    pub series: Option<PathBuf>,
 
     /// Print nothing but results and errors
     #[arg(short, long)]

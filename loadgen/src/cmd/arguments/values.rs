@@ -1,7 +1,7 @@
 //! The notations of values: times, counts, sizes, addresses, CPUs. Each refusal quotes what was typed and says what to write.
 
 use crate::record::Plan;
-use crate::report::hdr;
+use crate::report::{hdr, series};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -138,6 +138,14 @@ pub fn histogram_file(text: &str) -> Result<PathBuf, String> {
     hdr::Format::of(&path)
         .map(|_| path)
         .ok_or_else(|| format!("'{text}' ends in neither .hgrm (response times, as text) nor .hlog (all histograms)"))
+}
+
+/// A file for the windows of a run, whose name says in which format.
+pub fn series_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    series::Format::of(&path)
+        .map(|_| path)
+        .ok_or_else(|| format!("'{text}' ends in neither .ndjson (a JSON object a line) nor .csv"))
 }
 
 /// `1000`, `10k`, `2M`; at least 1.

@@ -8,6 +8,7 @@ use crate::notice::notice;
 use crate::record::{External, NetworkChoice, NetworkKind, Reach, SCHEMA_VERSION, Start, Workload};
 use crate::subject;
 use crate::suite::matrix::{self, PlanBase, Suite, SuiteFile};
+use crate::suite::named::{self, Named};
 use crate::suite::preset;
 use crate::suite::tracked;
 use crate::text::count;
@@ -49,9 +50,15 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
     check_two(args, &targets)?;
     let start = if is_running { Start::Never } else { Start::Always };
     let flags = dimension::of(args, &targets, &externals, start)?;
-    let workloads = with_clients(args, workloads::workloads(args, flags.dimension.is_some())?)?;
-    let control = control(&targets).filter(|_| !args.no_control);
-    let counting = counting(args, flags.dimension.is_some())?;
+    let named = args.suite.as_deref().and_then(named::find);
+    check_crashes(named, &targets, start)?;
+    let workloads = match named {
+        Some(named) => (named.workloads)(),
+        None => workloads::workloads(args, flags.dimension.is_some())?,
+    };
+    let workloads = with_clients(args, workloads)?;
+    let control = control(&targets).filter(|_| !args.no_control && named.is_none());
+    let counting = counting(args, flags.dimension.is_some() || named.is_some())?;
     let label_text = args.label.clone().unwrap_or_else(|| here.label.clone());
     Ok(SuiteFile {
         schema_version: SCHEMA_VERSION.to_string(),
@@ -61,7 +68,7 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
         spent_ms: 0,
         ended: None,
         suite: Suite {
-            name: suite_name(args).to_string(),
+            name: named.map_or_else(|| suite_name(args), |named| named.name).to_string(),
             externals,
             targets,
             workloads,
@@ -72,7 +79,7 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
                 None => DEFAULT_ROUNDS,
             },
             budget_ms: milliseconds(args.budget.unwrap_or(match args.fail_on_regression {
-                None => DEFAULT_BUDGET,
+                None => named.map_or(DEFAULT_BUDGET, |named| named.budget),
                 Some(_) => REGRESSION_BUDGET,
             })),
             seed: args.seed.unwrap_or_else(|| now.as_second().unsigned_abs()),
@@ -107,6 +114,23 @@ fn counting(args: &CompareArgs, has_dimension: bool) -> Result<Vec<Workload>, Fa
         false => with_clients(args, preset::counting()),
         true => Ok(Vec::new()),
     }
+}
+
+/// What is ended on purpose must be loadgen's own.
+fn check_crashes(named: Option<Named>, targets: &[String], start: Start) -> Result<(), Failure> {
+    let Some(named) = named.filter(|named| named.crashes) else {
+        return Ok(());
+    };
+    let what = match targets.iter().find(|target| matrix::is_address(target)) {
+        Some(address) => address.as_str(),
+        None if start != Start::Always => "--targets running",
+        None => return Ok(()),
+    };
+    Err(Failure::usage(format!(
+        "--suite {} ends a process of each server, so it is for servers that loadgen starts, and {what} is not: name targets of \
+         `loadgen list`, or give a --server of your own",
+        named.name
+    )))
 }
 
 /// What all plans share.

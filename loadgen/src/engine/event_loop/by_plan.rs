@@ -49,6 +49,7 @@ impl EventLoop<'_> {
             self.clients[slot].in_line = false;
             match self.clients[slot].state {
                 State::Open if self.is_used_up(slot) => self.say_fin(slot),
+                State::Open if self.clients[slot].is_beside => self.plan_and_send(slot),
                 State::Open => self.offer(slot),
                 State::Closed if self.setup.plan.workload.churn => self.offer(slot),
                 State::Closed => self.to_open.push_back(slot),
@@ -62,7 +63,7 @@ impl EventLoop<'_> {
     pub(super) fn offer(&mut self, slot: usize) {
         let Some(by_plan) = &mut self.by_plan else { return };
         let client = &mut self.clients[slot];
-        if !client.in_line && client.has_room(self.depth, self.carries) {
+        if !client.in_line && !client.is_beside && client.has_room(self.carries) {
             client.in_line = true;
             if by_plan.dealer.is_busy() {
                 by_plan.free_since_ns = now_ns();
@@ -122,7 +123,7 @@ impl EventLoop<'_> {
             let client = &mut self.clients[slot];
             client.in_line = false;
             match client.state {
-                State::Open if client.has_room(self.depth, self.carries) => return Some(slot),
+                State::Open if client.has_room(self.carries) => return Some(slot),
                 State::Closed if self.setup.plan.workload.churn => match self.control.turnstile.enter(now) {
                     Ok(()) => return Some(slot),
                     Err(again_ns) => {

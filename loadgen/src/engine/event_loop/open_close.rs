@@ -99,7 +99,7 @@ impl EventLoop<'_> {
         client.renews = false;
         if self.command == Command::Connect {
             self.greet(slot);
-        } else if self.by_plan.is_some() {
+        } else if self.by_plan.is_some() && !self.clients[slot].is_beside {
             self.send_pending(slot, begun_ns);
         } else {
             self.plan_and_send(slot);
@@ -116,8 +116,11 @@ impl EventLoop<'_> {
             planned_ns: now,
             sent_ns: now,
         };
-        while client.has_room(self.depth, self.carries) {
-            let bytes = self.sizes.of(number, client.next_message);
+        while client.has_room(self.carries) {
+            let bytes = match client.is_beside {
+                true => self.size_beside,
+                false => self.sizes.of(number, client.next_message),
+            };
             client.connection.plan(message, bytes);
             client.next_message += 1;
             self.in_flight += 1;

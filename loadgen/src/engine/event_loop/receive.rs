@@ -1,6 +1,6 @@
 //! What comes from the sockets is judged, and answered with the next message: receive, compare, plan, send.
 
-use super::{EventLoop, State, token, untoken};
+use super::{EventLoop, RECEIVE_BYTES, RECEIVE_BYTES_BESIDE, State, token, untoken};
 use crate::engine::clock::now_ns;
 use crate::engine::control::Command;
 use crate::record::FirstFailure;
@@ -35,7 +35,11 @@ impl EventLoop<'_> {
     pub(super) fn receive(&mut self, slot: usize) {
         let client = &mut self.clients[slot];
         let Some(socket) = &client.socket else { return };
-        let bytes = match recv(socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+        let room = match client.is_beside {
+            true => RECEIVE_BYTES_BESIDE,
+            false => RECEIVE_BYTES,
+        };
+        let bytes = match recv(socket.as_raw_fd(), &mut self.buffer[..room], MsgFlags::empty()) {
             Ok(0) => return self.peer_closed(slot),
             Ok(bytes) => bytes,
             Err(Errno::EAGAIN | Errno::EINTR) => return,
@@ -48,13 +52,18 @@ impl EventLoop<'_> {
         if client.connection.in_flight() == 0 {
             return self.surplus(slot, bytes);
         }
+        let (is_beside, size_beside) = (client.is_beside, self.size_beside);
         let mut answered = 0;
         let judged = client
             .connection
             .receive(&self.buffer[..bytes], &mut self.source, now, |message| {
                 answered += 1;
-                responses.add(now - message.planned_ns);
-                recorder.ok(message, slot, now);
+                if is_beside {
+                    recorder.beside_ok(size_beside, now);
+                } else {
+                    responses.add(now - message.planned_ns);
+                    recorder.ok(message, slot, now);
+                }
             });
         recorder.totals.messages += answered as u64;
         self.in_flight -= answered;
@@ -95,7 +104,7 @@ impl EventLoop<'_> {
             if self.goes_on(slot, now) {
                 self.say_fin(slot);
             }
-        } else if self.by_plan.is_some() {
+        } else if self.by_plan.is_some() && !self.clients[slot].is_beside {
             self.offer(slot);
         } else {
             self.plan_and_send(slot);
@@ -135,11 +144,14 @@ impl EventLoop<'_> {
         let client = &mut self.clients[slot];
         // In a closed loop the plan is the actual send: one look at the clock right before it.
         let now = now_ns();
-        let message = Sent {
-            planned_ns: now,
-            sent_ns: now,
+        let message = match client.is_beside {
+            true => Sent::beside(now),
+            false => Sent {
+                planned_ns: now,
+                sent_ns: now,
+            },
         };
-        while client.has_room(self.depth, self.carries) {
+        while client.has_room(self.carries) {
             match self.command {
                 Command::RunJob if client.left > 0 => {
                     client.left -= 1;
@@ -148,7 +160,10 @@ impl EventLoop<'_> {
                 Command::RunUntil if now < self.to_ns => {}
                 _ => break,
             }
-            let bytes = self.sizes.of(number, client.next_message);
+            let bytes = match client.is_beside {
+                true => self.size_beside,
+                false => self.sizes.of(number, client.next_message),
+            };
             client.connection.plan(message, bytes);
             client.next_message += 1;
             self.in_flight += 1;
@@ -202,9 +217,11 @@ impl EventLoop<'_> {
         self.tell_first(slot, kind, offset, text);
         let now = now_ns();
         let mut class = kind;
+        let is_beside = self.clients[slot].is_beside;
         while let Some(message) = self.clients[slot].connection.abandon() {
             self.in_flight -= 1;
             self.failures += 1;
+            self.recorder.beside.failed += u64::from(is_beside);
             self.recorder.failed(message, class, now);
             class = Kind::Reset;
         }

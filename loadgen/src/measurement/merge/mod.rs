@@ -10,7 +10,8 @@ use self::facts::Facts;
 use self::spans::Spans;
 use self::sums::Distributions;
 use crate::record::{
-    FirstFailure, GateName, Generator, Incomplete, Limiter, Measurement, Reason, SCHEMA_VERSION, Throughput,
+    BesideFigures, FirstFailure, GateName, Generator, Incomplete, Isolation, Limiter, Measurement, Reason,
+    SCHEMA_VERSION, Throughput,
 };
 use crate::units::{count_f64, len_f64};
 use std::collections::BTreeSet;
@@ -88,6 +89,9 @@ fn added(parts: &[Part], spans: &Spans, histograms: &Distributions) -> Measureme
         fairness_jain: None,
         server_cost: sums::server_cost(parts, one_server),
         loadgen_cost: sums::loadgen_cost(parts),
+        // A crash or a greedy client is no share of a load.
+        beside: BesideFigures::default(),
+        isolation: Isolation::default(),
         halted_replies: records().map(|record| record.halted_replies).sum(),
         network: sums::network(parts),
         cpu_distance: None, // Several machines have no distance of their own.

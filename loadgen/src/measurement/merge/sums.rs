@@ -75,6 +75,7 @@ pub(super) fn server_cost(parts: &[Part], one_server: bool) -> ServerCost {
         memory_kernel_method: method(|cost| &cost.memory_kernel_method),
         memory_before_bytes: None,
         memory_per_connection_bytes: None,
+        memory_kernel_per_connection_bytes: None,
         processes_max: None,
         threads_max: None,
         context_switches_voluntary: None,

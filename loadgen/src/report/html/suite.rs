@@ -12,7 +12,7 @@ use crate::report::folder::Charts;
 use crate::report::markdown::command;
 use crate::report::portraits::{Portrait, portraits};
 use crate::report::svg::{Hue, Picture};
-use crate::report::{facts, original, screen, sheets, terminal};
+use crate::report::{conclusions, facts, original, screen, sheets, terminal};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
 use crate::text::{counted, workload as workload_line};
@@ -26,7 +26,7 @@ pub fn suite(file: &SuiteFile, results: &Results, stored: &[Stored], charts: &Ch
         Section::new("findings", "What was found", found(file, results, charts, &hue)),
         Section::new("models", "Models", models(&portraits(file, results, stored))),
     ];
-    for (workload, pictures) in file.suite.workloads.iter().zip(&charts.of_workloads) {
+    for (workload, pictures) in file.suite.loads().zip(&charts.of_workloads) {
         let id = format!("workload-{}", file_name(&workload.name));
         sections.push(Section::new(
             &id,
@@ -62,13 +62,16 @@ fn shown_models(results: &Results) -> Vec<&'static str> {
 
 /// The first screen: sentences, the tables with letters, one chart.
 fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str) -> Hue) -> Vec<Block> {
+    if !results.conclusions.is_empty() {
+        return conclusions_of(file, results, hue);
+    }
     let mut blocks = list(screen::found(file, &results.findings));
     let tables = sheets::grids(file, &results.findings).into_iter().map(|sheet| {
         let table = Table::new(&sheet.title.replace('`', ""), sheet.grid).by_target(hue);
         table.with_foot(sheet.below)
     });
     blocks.push(Block::Tables(tables.collect()));
-    let workloads = file.suite.workloads.iter();
+    let workloads = file.suite.loads();
     let main = ["steady", "medium", "light"]
         .iter()
         .find_map(|name| workloads.clone().position(|workload| workload.name == *name));
@@ -83,6 +86,23 @@ fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str
         blocks.extend([Block::Heading("Missing or void".to_string()), missing]);
     }
     blocks
+}
+
+/// Each conclusion: its sentences, its table, how to read it, and what is missing.
+fn conclusions_of(file: &SuiteFile, results: &Results, hue: &dyn Fn(&str) -> Hue) -> Vec<Block> {
+    let of = |mut told: conclusions::Told| {
+        for heading in &mut told.grid.headings {
+            *heading = heading.replace('\n', " ");
+        }
+        let mut blocks = vec![Block::Heading(told.title.clone())];
+        blocks.extend(Block::list("", &told.sentences));
+        blocks.push(Block::Tables(vec![Table::new(&told.title, told.grid).by_target(hue)]));
+        blocks.push(Block::text(&told.about));
+        blocks.extend(Block::list("", &told.missing));
+        blocks
+    };
+    let told = conclusions::told(file, &results.conclusions);
+    told.into_iter().flat_map(of).collect()
 }
 
 fn models(portraits: &[Portrait]) -> Vec<Block> {

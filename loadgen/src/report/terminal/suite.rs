@@ -4,6 +4,7 @@ use super::wrapped;
 use crate::record::Workload;
 use crate::report::claims::{control, sentences};
 use crate::report::columns::{GROUPS, columns, filled, name};
+use crate::report::conclusions;
 use crate::report::original;
 use crate::report::table::{self, fitted};
 use crate::suite::matrix::SuiteFile;
@@ -14,8 +15,9 @@ use std::fmt::Write as _;
 /// All tables of a suite for a terminal of this width.
 #[must_use]
 pub fn suite(file: &SuiteFile, results: &Results, width: u16) -> String {
-    let workloads = file.suite.workloads.iter();
-    let text: String = workloads.map(|each| workload(each, results, width) + "\n").collect();
+    let mut text = conclusions::drawn(file, &results.conclusions, width);
+    text.push_str(if text.is_empty() { "" } else { "\n" });
+    text.extend(file.suite.loads().map(|each| workload(each, results, width) + "\n"));
     text + &footer(results, width)
 }
 

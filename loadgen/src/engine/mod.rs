@@ -29,8 +29,6 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// Length of a window of the measured phase.
-pub const WINDOW: Duration = Duration::from_millis(100);
 /// A moment between two phases, told to the observer while the clients wait for nothing but the clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Moment<'a> {
@@ -42,7 +40,7 @@ pub enum Moment<'a> {
     Connected { took: Duration },
     /// The measured phase begins.
     MeasuredFrom,
-    /// Another window of the measured phase has passed; told at least every [`WINDOW`], also in a job.
+    /// Another window of the measured phase has passed; told at least every [`crate::record::WINDOW`], also in a job.
     WindowPassed,
     /// The measured phase has ended; in a job the last reply is there.
     MeasuredTo,

@@ -537,32 +537,60 @@ mod tests {
         assert_eq!(found.capacity_changes().count(), 0);
     }
 
-    /// In how many of 200 pairs of sittings without any change some row is claimed.
-    fn false_alarms(scatter: f64) -> usize {
-        (0..200)
-            .filter(|pair| {
-                let of = |seed| {
-                    measured(&Sitting {
-                        scatter,
-                        shift: 0.1,
-                        ..sitting(seed)
-                    })
-                };
-                let found = diff(&of(2 * pair), &of(2 * pair + 1));
-                let capacity = found.tables.iter().filter(|table| table.quantity == Judged::Capacity);
-                capacity
-                    .flat_map(|table| &table.rows)
-                    .any(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse))
-            })
-            .count()
+    /// The same records with other binaries of some targets.
+    fn rebuilt(mut stored: Vec<Stored>, names: &[&str]) -> Vec<Stored> {
+        for stored in &mut stored {
+            if names.contains(&stored.measurement.plan.target.as_str()) {
+                stored.measurement.target.binary_sha256 = Some("rebuilt".into());
+            }
+        }
+        stored
     }
 
+    /// In how many of some pairs of sittings without any change some row is claimed, though some targets were built anew.
+    fn false_alarms(pairs: u64, scatter: f64, names: &[&str]) -> u32 {
+        let is_alarm = |pair: &u64| {
+            let of = |seed| {
+                measured(&Sitting {
+                    scatter,
+                    shift: 0.1 * f64::from(u8::from(seed % 2 == 1)),
+                    ..sitting(seed)
+                })
+            };
+            let found = diff(&of(2 * pair), &rebuilt(of(2 * pair + 1), names));
+            let capacity = found.tables.iter().filter(|table| table.quantity == Judged::Capacity);
+            let mut rows = capacity.flat_map(|table| &table.rows);
+            rows.any(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse))
+        };
+        u32::try_from((0..pairs).filter(is_alarm).count()).unwrap()
+    }
+
+    /// Targets of the same binary in both, and rebuilt ones that are no references, none of which became better or worse: a false
+    /// claim about any of them comes in at most 5 % of pairs of comparisons, also where the sittings move each target by itself
+    /// by as much as the noise of a round. With fewer than three references that movement cannot be seen, so there it is none.
     #[test]
-    fn sittings_without_a_change_give_few_false_alarms_also_where_they_move_targets_by_themselves() {
-        // 5 % of 200 are 10 with a standard deviation of 3; four of them are allowed.
-        for scatter in [0.0, 0.03] {
-            let alarms = false_alarms(scatter);
-            assert!(alarms <= 22, "{alarms} of 200 at a scatter of {scatter}");
+    fn sittings_without_a_change_give_few_false_alarms_for_rebuilt_targets_as_for_the_same() {
+        let rebuilt: [(&[&str], &[f64]); 4] = [
+            (&[], &[0.0, 0.03]),
+            (&["event-tokio"], &[0.0, 0.03]),
+            (&["event-tokio", "event-smol", "event-mio"], &[0.0, 0.01, 0.03]),
+            (&["event-tokio", "event-smol", "event-mio", "thread", "fork"], &[0.0]),
+        ];
+        for (names, scatters) in rebuilt {
+            for &scatter in scatters {
+                let pairs: u32 = std::env::var("PAIRS")
+                    .ok()
+                    .and_then(|pairs| pairs.parse().ok())
+                    .unwrap_or(400);
+                let alarms = false_alarms(pairs.into(), scatter, names);
+                let share = f64::from(alarms) / f64::from(pairs);
+                println!(
+                    "{} rebuilt, scatter {scatter}: {alarms} of {pairs}, {share}",
+                    names.len()
+                );
+                // 5 % of 400 have a standard deviation of 1.1 points; two of them are allowed.
+                assert!(share <= 0.072, "{names:?}, scatter {scatter}: {share}");
+            }
         }
     }
 }

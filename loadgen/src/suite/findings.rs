@@ -12,10 +12,10 @@ use super::nearness::{Nearness, distance_ns, timed};
 use super::results::{pair_of, round_of};
 use super::together::Together;
 use crate::measurement::store::Stored;
-use crate::record::{At, Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
+use crate::record::{At, ExternalModel, Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
 use crate::units::{count_f64, len_f64};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Not;
 
 /// The ratio of which every table says how many rounds would show it.
@@ -90,6 +90,9 @@ pub struct Target {
     /// Whether it had more workers than CPUs where numbers of workers are compared: nothing is claimed about it then.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub oversubscribed: bool,
+    /// The model that a server which is not of the catalog was declared to be of; none of the catalog's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_model: Option<ExternalModel>,
 }
 
 /// Two targets and what is known of their ratio.
@@ -248,13 +251,19 @@ impl Fitted {
     }
 
     /// The pairs that more rounds might tell apart: of targets with rounds enough for a claim.
-    fn open_among<'p>(&self, pairs: &'p [Pairing]) -> impl Iterator<Item = &'p Pairing> {
-        let known = self.rows.iter().zip(&self.cells);
-        let known = known.filter(|(_, cells)| cells.len() >= ROUNDS_FOR_A_CLAIM);
-        let known: Vec<String> = known.map(|(row, _)| row.label()).collect();
-        let open = pairs.iter().filter(|pair| !pair.comparison.claimed);
-        open.filter(move |pair| known.contains(&pair.left) && known.contains(&pair.right))
+    fn open_among<'p>(&self, pairs: &'p [PairOfRows]) -> impl Iterator<Item = &'p Pairing> {
+        let has_enough = |row: usize| self.cells[row].len() >= ROUNDS_FOR_A_CLAIM;
+        let open = pairs.iter().filter(|pair| !pair.pairing.comparison.claimed);
+        open.filter(move |pair| has_enough(pair.left) && has_enough(pair.right))
+            .map(|pair| &pair.pairing)
     }
+}
+
+/// Two rows that were compared.
+struct PairOfRows {
+    left: usize,
+    right: usize,
+    pairing: Pairing,
 }
 
 impl<'a> Trials<'a> {
@@ -353,13 +362,15 @@ impl<'a> Trials<'a> {
         };
         let order = ranked(fit, targets, quantity);
         let pairs = pairs_of(&order, &compare);
-        let differ = |left: usize, right: usize| {
-            let (left, right) = (rows[order[left]].label(), rows[order[right]].label());
-            pairs
-                .iter()
-                .any(|pair| pair.left == left && pair.right == right && pair.comparison.claimed)
-        };
-        let letters = letters(order.len(), differ);
+        let is_claimed = |pair: &&PairOfRows| pair.pairing.comparison.claimed;
+        let claimed: BTreeSet<_> = pairs
+            .iter()
+            .filter(is_claimed)
+            .map(|pair| (pair.left, pair.right))
+            .collect();
+        let letters = letters(order.len(), |left, right| {
+            claimed.contains(&(order[left], order[right]))
+        });
         let without = (0..targets)
             .filter(|place| !order.contains(place))
             .map(|place| (place, String::new()));
@@ -372,23 +383,28 @@ impl<'a> Trials<'a> {
             interval: fit.interval(place),
             at: rows[place].at,
             oversubscribed: fitted.oversubscribed[place],
+            declared_model: suite.external(&rows[place].target).map(|server| server.model),
         };
         let control = suite.control_of(&workload.name).and_then(|control| {
             let is_once = |row: &Pair| row.target == control.target && row.at == control.at;
             compare(rows.iter().position(is_once)?, targets)
         });
         let open_pairs = || fitted.open_among(&pairs);
+        let (would_have_shown, more_rounds) = (
+            open_pairs()
+                .map(|pair| pair.comparison.would_have_shown)
+                .reduce(f64::max),
+            open_pairs().filter_map(|pair| pair.more_rounds_to_show_5_percent).max(),
+        );
         Table {
             workload: workload.name.clone(),
             open_loop: workload.open_loop().is_some(),
             quantity,
             control,
-            would_have_shown: open_pairs()
-                .map(|pair| pair.comparison.would_have_shown)
-                .reduce(f64::max),
-            more_rounds_to_show_5_percent: open_pairs().filter_map(|pair| pair.more_rounds_to_show_5_percent).max(),
+            would_have_shown,
+            more_rounds_to_show_5_percent: more_rounds,
             targets: order.iter().copied().zip(letters).chain(without).map(target).collect(),
-            pairs,
+            pairs: pairs.into_iter().map(|pair| pair.pairing).collect(),
         }
     }
 }
@@ -421,12 +437,14 @@ fn ranked(fit: &Fit, targets: usize, quantity: Judged) -> Vec<usize> {
     order
 }
 
-fn pairs_of(order: &[usize], compare: &dyn Fn(usize, usize) -> Option<Pairing>) -> Vec<Pairing> {
-    let after = |place: usize| order[place + 1..].iter();
-    let of = |(place, left): (usize, &usize)| -> Vec<Pairing> {
-        after(place).filter_map(|right| compare(*left, *right)).collect()
+fn pairs_of(order: &[usize], compare: &dyn Fn(usize, usize) -> Option<Pairing>) -> Vec<PairOfRows> {
+    let of = |left: usize, right: usize| {
+        let pairing = compare(left, right)?;
+        Some(PairOfRows { left, right, pairing })
     };
-    order.iter().enumerate().flat_map(of).collect()
+    let places = order.iter().enumerate();
+    let pairs = places.flat_map(|(place, left)| order[place + 1..].iter().map(|right| (*left, *right)));
+    pairs.filter_map(|(left, right)| of(left, right)).collect()
 }
 
 /// Whether a table can claim anything yet.

@@ -24,5 +24,6 @@ pub mod search;
 pub mod statistics;
 pub mod studentised;
 pub mod sweep;
+mod tabulated;
 pub mod together;
 pub mod tracked;

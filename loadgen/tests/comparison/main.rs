@@ -4,6 +4,7 @@ mod again;
 mod command;
 mod dimension;
 mod golden;
+mod large;
 mod merge;
 mod old_records;
 mod pages;

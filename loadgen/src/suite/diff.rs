@@ -209,8 +209,8 @@ impl Change {
 /// A table before it is known how many intervals have to hold together.
 struct Draft {
     table: Table,
-    /// Of each row.
-    contrasts: Vec<Option<Contrast>>,
+    /// Of each row, and the variance, with its degrees of freedom, below which no interval goes.
+    contrasts: Vec<(Option<Contrast>, Option<(f64, f64)>)>,
 }
 
 fn draft(workload: &str, quantity: Judged, fitted: &[Fitted; 2], references: &[String]) -> Draft {
@@ -238,10 +238,12 @@ fn draft(workload: &str, quantity: Judged, fitted: &[Fitted; 2], references: &[S
     let mut contrasts = Vec::new();
     for one in &known {
         let others: Vec<&Known> = steady.iter().copied().filter(|other| other.name != one.name).collect();
+        let share = 1.0 + 1.0 / len_f64(others.len().max(1));
         let contrast = moved(one, &others, fitted).map(|contrast| match scatter {
-            Some((variance, freedom)) => contrast.with_noise(variance * (1.0 + 1.0 / len_f64(others.len())), freedom),
+            Some(seen) => contrast.with_noise(seen.beyond_noise * share, seen.freedom),
             None => contrast,
         });
+        let floor = scatter.map(|seen| (seen.whole * share, seen.freedom));
         let levels = [before.level(one.places[0]), now.level(one.places[1])];
         rows.push(Row {
             target: one.name.clone(),
@@ -258,7 +260,7 @@ fn draft(workload: &str, quantity: Judged, fitted: &[Fitted; 2], references: &[S
                 _ => Verdict::NoFigure,
             },
         });
-        contrasts.push(contrast);
+        contrasts.push((contrast, floor));
     }
     let workload = workload.to_string();
     Draft {
@@ -307,9 +309,20 @@ fn moved(one: &Known, references: &[&Known], fitted: &[Fitted; 2]) -> Option<Con
     Some(of(1)?.minus(of(0)?))
 }
 
-/// Variance of how far a target moves between the two comparisons that is no noise within them, from what the references did, and
-/// its degrees of freedom; none for too few of them.
-fn scatter(references: &[&Known], fitted: &[Fitted; 2]) -> Option<(f64, f64)> {
+/// How far the references moved against each other.
+#[derive(Clone, Copy)]
+struct Scatter {
+    /// Variance that is no noise within the comparisons, by the method of moments: of few references often nothing, though there is some.
+    beyond_noise: f64,
+    /// With that noise. A target that moves as the references do moves as far as this; so no interval is narrower than what
+    /// they alone would give, as a sample of moves.
+    whole: f64,
+    /// One less than there are references.
+    freedom: f64,
+}
+
+/// None for too few references.
+fn scatter(references: &[&Known], fitted: &[Fitted; 2]) -> Option<Scatter> {
     if references.len() < REFERENCES_FOR_SCATTER {
         return None;
     }
@@ -319,14 +332,26 @@ fn scatter(references: &[&Known], fitted: &[Fitted; 2]) -> Option<(f64, f64)> {
     let freedom = len_f64(references.len() - 1);
     let squares: f64 = moves.iter().map(|one| one.log.powi(2)).sum();
     let within: f64 = moves.iter().map(Contrast::variance).sum();
-    Some((((squares - within) / freedom).max(0.0), freedom))
+    Some(Scatter {
+        beyond_noise: ((squares - within) / freedom).max(0.0),
+        whole: squares / freedom,
+        freedom,
+    })
 }
 
 /// Intervals hold together for all rows of one kind of figure, whichever workload they are of.
 fn judged(drafts: Vec<Draft>) -> Vec<Table> {
     let number_of = |kind: Figure| -> usize {
         let of_kind = drafts.iter().filter(|draft| draft.table.quantity.kind() == kind);
-        of_kind.map(|draft| draft.contrasts.iter().flatten().count()).sum()
+        of_kind
+            .map(|draft| {
+                draft
+                    .contrasts
+                    .iter()
+                    .filter(|(contrast, _)| contrast.is_some())
+                    .count()
+            })
+            .sum()
     };
     let numbers: Vec<usize> = drafts
         .iter()
@@ -334,8 +359,11 @@ fn judged(drafts: Vec<Draft>) -> Vec<Table> {
         .collect();
     let judge = |(draft, number): (Draft, usize)| {
         let Draft { mut table, contrasts } = draft;
-        for (row, contrast) in table.rows.iter_mut().zip(&contrasts) {
-            let Some(comparison) = contrast.as_ref().and_then(|contrast| contrast.judged_among(number)) else {
+        for (row, (contrast, floor)) in table.rows.iter_mut().zip(&contrasts) {
+            let judged = contrast
+                .as_ref()
+                .and_then(|contrast| contrast.judged_among(number, *floor));
+            let Some(comparison) = judged else {
                 continue;
             };
             row.change = Some(Change::of(&comparison));

@@ -6,6 +6,7 @@
 
 use super::dimension::is_oversubscribed;
 use super::fit::{Cell, Comparison, Fit, ROUNDS_FOR_A_CLAIM};
+pub use super::judged::Judged;
 use super::letters::letters;
 use super::matrix::{Pair, Suite};
 use super::nearness::{Nearness, distance_ns, timed};
@@ -13,7 +14,7 @@ use super::results::{pair_of, round_of};
 use super::together::Together;
 use crate::measurement::store::Stored;
 use crate::record::{At, ExternalModel, Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
-use crate::units::{count_f64, len_f64};
+use crate::units::len_f64;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Not;
@@ -105,74 +106,6 @@ pub struct Pairing {
     /// Rounds more that would show a ratio of 1.05 with 80 % probability; 0 where these would, null where no number would.
     #[serde(default)]
     pub more_rounds_to_show_5_percent: Option<usize>,
-}
-
-/// What is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Judged {
-    /// Messages per CPU second of the server: 1,000,000 / (CPU us per message).
-    Capacity,
-    MessagesPerS,
-    /// At the rate of the plan: microseconds of the server's CPU.
-    CpuUsPerMessage,
-    /// Of each round, in nanoseconds.
-    ResponseP50Ns,
-    ResponseP99Ns,
-}
-
-impl Judged {
-    /// What is judged under a workload. A closed loop's times are the number of clients over the rate, and an open loop's
-    /// rate is the plan's: neither is judged.
-    pub(super) fn of(workload: &Workload) -> &'static [Self] {
-        if workload.open_loop().is_some() {
-            &[Self::CpuUsPerMessage, Self::ResponseP50Ns, Self::ResponseP99Ns]
-        } else {
-            &[Self::Capacity, Self::MessagesPerS]
-        }
-    }
-
-    /// The name in text.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Capacity => "capacity",
-            Self::MessagesPerS => "messages/s",
-            Self::CpuUsPerMessage => "CPU us per message",
-            Self::ResponseP50Ns => "response p50",
-            Self::ResponseP99Ns => "response p99",
-        }
-    }
-
-    #[must_use]
-    pub fn more_is_better(self) -> bool {
-        matches!(self, Self::Capacity | Self::MessagesPerS)
-    }
-
-    /// Which gates can take it away.
-    #[must_use]
-    pub fn kind(self) -> Figure {
-        match self {
-            Self::Capacity | Self::CpuUsPerMessage => Figure::Capacity,
-            Self::MessagesPerS => Figure::Rates,
-            Self::ResponseP50Ns | Self::ResponseP99Ns => Figure::Percentiles,
-        }
-    }
-
-    /// The trial's figure, whether it stands or not.
-    #[must_use]
-    pub fn read(self, trial: &Measurement) -> Option<f64> {
-        let cpu_us = trial.server_cost.cpu_us_per_message;
-        let response = &trial.latency_ns.response;
-        let figure = match self {
-            Self::Capacity => cpu_us.map(|us| 1e6 / us),
-            Self::MessagesPerS => Some(trial.throughput.messages_per_s),
-            Self::CpuUsPerMessage => cpu_us,
-            Self::ResponseP50Ns => response.p50.map(count_f64),
-            Self::ResponseP99Ns => response.p99.map(count_f64),
-        };
-        figure.filter(|figure| figure.is_finite() && *figure > 0.0)
-    }
 }
 
 impl Findings {
@@ -362,15 +295,7 @@ impl<'a> Trials<'a> {
         };
         let order = ranked(fit, targets, quantity);
         let pairs = pairs_of(&order, &compare);
-        let is_claimed = |pair: &&PairOfRows| pair.pairing.comparison.claimed;
-        let claimed: BTreeSet<_> = pairs
-            .iter()
-            .filter(is_claimed)
-            .map(|pair| (pair.left, pair.right))
-            .collect();
-        let letters = letters(order.len(), |left, right| {
-            claimed.contains(&(order[left], order[right]))
-        });
+        let letters = letters_of(&order, &pairs);
         let without = (0..targets)
             .filter(|place| !order.contains(place))
             .map(|place| (place, String::new()));
@@ -445,6 +370,15 @@ fn pairs_of(order: &[usize], compare: &dyn Fn(usize, usize) -> Option<Pairing>) 
     let places = order.iter().enumerate();
     let pairs = places.flat_map(|(place, left)| order[place + 1..].iter().map(|right| (*left, *right)));
     pairs.filter_map(|(left, right)| of(left, right)).collect()
+}
+
+/// The letters of the rows in this order.
+fn letters_of(order: &[usize], pairs: &[PairOfRows]) -> Vec<String> {
+    let claimed = pairs.iter().filter(|pair| pair.pairing.comparison.claimed);
+    let claimed: BTreeSet<_> = claimed.map(|pair| (pair.left, pair.right)).collect();
+    letters(order.len(), |left, right| {
+        claimed.contains(&(order[left], order[right]))
+    })
 }
 
 /// Whether a table can claim anything yet.

@@ -7,6 +7,7 @@
 //! any false claim in the table is 5 %. There is no preliminary test and no choice between methods.
 
 use super::contrast::Contrast;
+use super::design::Design;
 use super::studentised::StudentisedRange;
 use super::tabulated::Tabulated;
 use crate::units::{floor_u64, len_f64};
@@ -112,62 +113,29 @@ impl Fit {
             residuals: Vec::new(),
             weights: vec![Weights::new(); targets],
         };
-        let cells = comparable(cells);
-        let mut present: Vec<usize> = cells.iter().map(|cell| cell.target).collect();
-        present.sort_unstable();
-        present.dedup();
-        let mut rounds: Vec<u32> = cells.iter().map(|cell| cell.round).collect();
-        rounds.sort_unstable();
-        rounds.dedup();
-        if present.len() < 2 || rounds.len() < 2 {
+        let Some((solved, design)) = Design::of(cells).and_then(|design| Some((design.solve()?, design))) else {
             return none;
-        }
-        // One column for each target and for each round but the last: rounds are deviations that add up to nothing.
-        let columns = present.len() + rounds.len() - 1;
-        let design: Vec<Row> = cells.iter().map(|cell| row(cell, &present, &rounds)).collect();
-        let Some(inverse) = inverse(&normal_matrix(&design, columns)) else {
-            return none; // Two groups of targets that never met in a round.
         };
-        let logs: Vec<f64> = cells.iter().map(|cell| cell.figure.ln()).collect();
-        // Each coefficient is a weighted sum of the logs: (X'X)⁻¹X'.
-        let weights: Vec<Vec<f64>> = inverse
-            .iter()
-            .map(|of| design.iter().map(|row| row.dot(of)).collect())
-            .collect();
-        let coefficients: Vec<f64> = weights.iter().map(|of| dot(of, &logs)).collect();
-        let residuals: Vec<(usize, u32, f64)> = cells
-            .iter()
-            .zip(design.iter().zip(&logs))
-            .map(|(cell, (row, log))| (cell.target, cell.round, log - row.dot(&coefficients)))
-            .collect();
-        // A cell's leverage is what it contributes to its own fitted value.
-        let leverage: Vec<f64> = (0..)
-            .zip(&design)
-            .map(|(place, row): (usize, _)| {
-                row.0
-                    .iter()
-                    .map(|(column, entry)| entry * weights[*column][place])
-                    .sum()
-            })
-            .collect();
-        let places = places_of(&cells, &present);
+        let places = design.places();
         let mut fit = none;
         for (column, (target, own)) in places.iter().enumerate() {
-            let freedom: f64 = own.iter().map(|&place| 1.0 - leverage[place]).sum();
-            let squares: f64 = own.iter().map(|&place| residuals[place].2.powi(2)).sum();
+            let freedom: f64 = own.iter().map(|&place| 1.0 - solved.leverage[place]).sum();
+            let squares: f64 = own.iter().map(|&place| solved.residuals[place].powi(2)).sum();
             fit.levels[*target] = Some(Level {
-                figure: coefficients[column].exp(),
+                figure: solved.coefficients[column].exp(),
                 rounds: own.len(),
                 residual_deviation: (squares / freedom.max(f64::MIN_POSITIVE)).sqrt(),
                 freedom,
             });
-            let of = |places: &Vec<usize>| places.iter().map(|&place| weights[column][place]).collect::<Vec<f64>>();
+            let weights = &solved.weights[column];
+            let of = |places: &Vec<usize>| places.iter().map(|&place| weights[place]).collect::<Vec<f64>>();
             let of_targets = places.iter().map(|(target, places)| (*target, of(places)));
             fit.weights[*target] = of_targets
                 .filter(|(_, weights)| weights.iter().any(|weight| weight.abs() > NO_WEIGHT))
                 .collect();
         }
-        fit.residuals = residuals;
+        let residuals = design.cells.iter().zip(&solved.residuals);
+        fit.residuals = residuals.map(|(cell, rest)| (cell.target, cell.round, *rest)).collect();
         fit
     }
 
@@ -356,118 +324,6 @@ fn at_power(freedom: f64) -> Option<f64> {
         few if few < 1.0 => Some(student(few)?.inverse_cdf(POWER)),
         _ => Some(KNOWN.at(1.0 / freedom)),
     }
-}
-
-/// Cells of rounds and targets that tell something about differences: taken away until nothing changes.
-fn comparable(cells: &[Cell]) -> Vec<Cell> {
-    let mut kept: Vec<Cell> = cells
-        .iter()
-        .copied()
-        .filter(|cell| cell.figure > 0.0 && cell.figure.is_finite())
-        .collect();
-    loop {
-        let before = kept.len();
-        let of_round = counted(&kept, |cell| cell.round);
-        kept.retain(|cell| of_round[&cell.round] > 1);
-        let of_target = counted(&kept, |cell| cell.target);
-        kept.retain(|cell| of_target[&cell.target] > 1);
-        if kept.len() == before {
-            return kept;
-        }
-    }
-}
-
-/// Of each target the places of its cells.
-fn places_of(cells: &[Cell], targets: &[usize]) -> Vec<(usize, Vec<usize>)> {
-    let mut places: Vec<_> = targets.iter().map(|&target| (target, Vec::new())).collect();
-    for (place, cell) in cells.iter().enumerate() {
-        let target = targets.binary_search(&cell.target).expect("a target of the cells");
-        places[target].1.push(place);
-    }
-    places
-}
-
-/// How many cells there are of each.
-fn counted<K: Ord>(cells: &[Cell], of: impl Fn(&Cell) -> K) -> BTreeMap<K, usize> {
-    let mut counted = BTreeMap::new();
-    for cell in cells {
-        *counted.entry(of(cell)).or_insert(0) += 1;
-    }
-    counted
-}
-
-/// A row of the design by its entries that are not nothing, the column first.
-struct Row(Vec<(usize, f64)>);
-
-impl Row {
-    fn dot(&self, of: &[f64]) -> f64 {
-        self.0.iter().map(|(column, entry)| entry * of[*column]).sum()
-    }
-}
-
-/// 1 for the cell's target, and the round as a deviation from the average round.
-fn row(cell: &Cell, targets: &[usize], rounds: &[u32]) -> Row {
-    let last = rounds.len() - 1;
-    let round = rounds.binary_search(&cell.round).expect("a round of the cells");
-    let target = targets.binary_search(&cell.target).expect("a target of the cells");
-    let column_of_round = |round: usize| targets.len() + round;
-    let mut entries = vec![(target, 1.0)];
-    match round {
-        of_last if of_last == last => entries.extend((0..last).map(|round| (column_of_round(round), -1.0))),
-        round => entries.push((column_of_round(round), 1.0)),
-    }
-    Row(entries)
-}
-
-fn normal_matrix(design: &[Row], columns: usize) -> Vec<Vec<f64>> {
-    let mut matrix = vec![vec![0.0; columns]; columns];
-    for row in design {
-        for (a, of_a) in &row.0 {
-            for (b, of_b) in &row.0 {
-                matrix[*a][*b] += of_a * of_b;
-            }
-        }
-    }
-    matrix
-}
-
-/// The inverse by Gauss and Jordan with partial pivoting; none where the matrix has none. At most some hundred columns.
-fn inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
-    let size = matrix.len();
-    let mut left = matrix.to_vec();
-    let mut right: Vec<Vec<f64>> = (0..size)
-        .map(|row| (0..size).map(|column| f64::from(u8::from(row == column))).collect())
-        .collect();
-    for column in 0..size {
-        let pivot = (column..size).max_by(|a, b| left[*a][column].abs().total_cmp(&left[*b][column].abs()))?;
-        if left[pivot][column].abs() < 1e-9 {
-            return None;
-        }
-        left.swap(column, pivot);
-        right.swap(column, pivot);
-        let scale = left[column][column];
-        left[column]
-            .iter_mut()
-            .chain(&mut right[column])
-            .for_each(|entry| *entry /= scale);
-        let (pivot_left, pivot_right) = (left[column].clone(), right[column].clone());
-        for row in (0..size).filter(|&row| row != column) {
-            let factor = left[row][column];
-            subtract(&mut left[row], factor, &pivot_left);
-            subtract(&mut right[row], factor, &pivot_right);
-        }
-    }
-    Some(right)
-}
-
-fn subtract(row: &mut [f64], factor: f64, of: &[f64]) {
-    row.iter_mut()
-        .zip(of)
-        .for_each(|(entry, other)| *entry -= factor * other);
-}
-
-fn dot(left: &[f64], right: &[f64]) -> f64 {
-    left.iter().zip(right).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]

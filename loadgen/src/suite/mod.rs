@@ -4,10 +4,12 @@
 pub mod alike;
 pub mod compared;
 pub mod contrast;
+mod design;
 pub mod diff;
 pub mod dimension;
 pub mod findings;
 pub mod fit;
+mod judged;
 pub mod letters;
 pub mod matrix;
 pub mod nearness;

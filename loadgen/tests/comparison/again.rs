@@ -242,14 +242,15 @@ fn a_comparison_at_several_values_is_reproduced_and_held_against_another_value_b
             .1
             .unwrap();
         let first = only_folder(folder.path());
-        let results = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let results = other.path().join("results");
         let mut trials = Synthetic::new();
         let words = [
             "--quiet",
             "--output-format",
             "csv",
             "--results",
-            text(results.path()),
+            text(&results),
             text(&first),
         ];
         let args = Reproduce::parse_from(["reproduce"].iter().chain(&words)).args;
@@ -262,7 +263,7 @@ fn a_comparison_at_several_values_is_reproduced_and_held_against_another_value_b
         // Each target at both values and the control once more, in five rounds.
         let timed = trials.ran.iter().filter(|(name, _)| !name.contains("counting"));
         assert_eq!(timed.count(), 5 * (2 * 2 + 1), "{:?}", trials.told());
-        let second = only_folder(results.path());
+        let second = only_folder(other.path());
         let (told, ended) = diff_of(&[text(&first), text(&second)]);
         ended.unwrap();
         assert!(told.contains(named) && told.contains("not shown to differ"), "{told}");

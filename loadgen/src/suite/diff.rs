@@ -206,11 +206,14 @@ impl Change {
     }
 }
 
+/// A variance and its degrees of freedom.
+type Floor = Option<(f64, f64)>;
+
 /// A table before it is known how many intervals have to hold together.
 struct Draft {
     table: Table,
     /// Of each row, and the variance, with its degrees of freedom, below which no interval goes.
-    contrasts: Vec<(Option<Contrast>, Option<(f64, f64)>)>,
+    contrasts: Vec<(Option<Contrast>, Floor)>,
 }
 
 fn draft(workload: &str, quantity: Judged, fitted: &[Fitted; 2], references: &[String]) -> Draft {

@@ -1,7 +1,8 @@
 //! `--series FILE`: a line for each window of the measured phase, written while the run goes on.
 
 use crate::cmd::arguments::RunArgs;
-use crate::engine::{LONGEST_SERIES, WINDOW};
+use crate::engine::LONGEST_SERIES;
+use crate::record::WINDOW;
 use crate::failure::Failure;
 use crate::measurement::lines::LineFile;
 use crate::record::{Plan, Workload};

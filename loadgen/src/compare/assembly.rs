@@ -4,12 +4,11 @@ use super::cost::{loadgen_cost, served, server_cost};
 use super::limiter::limiter;
 use super::room::name_cause;
 use super::trial::Context;
-use crate::engine::{JobRun, Recorded, WINDOW};
-use crate::record::Plan;
+use crate::engine::{JobRun, Recorded};
 use crate::record::{
     BesideFigures, Connections, CpuDistance, Environment, Histograms, Identity, Incomplete, Isolation, LatencySet,
-    LittlesLaw, Measurement, Network, Repetition, SCHEMA_VERSION, ServerStats, SteadyState, SuitePlace, Target,
-    Throughput, Totals, Window,
+    LittlesLaw, Measurement, Network, Plan, Repetition, SCHEMA_VERSION, ServerStats, SteadyState, SuitePlace, Target,
+    Throughput, Totals, WINDOW, Window,
 };
 use crate::recorder::Recorder;
 use crate::recorder::latency::LatencyHistogram;
@@ -423,9 +422,8 @@ fn repetitions(recorded: &Recorded, readings: &Readings) -> Vec<Repetition> {
 
 /// How the speed went over the windows.
 fn steady(measurement: &Measurement) -> Option<SteadyState> {
-    let window_s = WINDOW.as_secs_f64();
-    let (speeds, worse) = steady::speeds(measurement, window_s)?;
-    steady::assess(&speeds, window_s, worse)
+    let (speeds, worse) = steady::speeds(measurement)?;
+    steady::assess(&speeds, WINDOW.as_secs_f64(), worse)
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {

@@ -2,8 +2,8 @@
 
 use super::assembly::Parts;
 use super::memory;
-use crate::engine::{Recorded, WINDOW};
-use crate::record::{LoadgenCost, ServerCost, Throttling};
+use crate::engine::Recorded;
+use crate::record::{LoadgenCost, ServerCost, Throttling, WINDOW};
 use crate::sampler::cgroup::Throttled;
 use crate::sampler::watcher::{CpuDelta, Readings, Span};
 use crate::units::{count_f64, ns_to_s, ns_to_us};

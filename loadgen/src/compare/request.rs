@@ -37,8 +37,7 @@ pub(super) fn what_is_sent(plan: &Plan) -> Result<(Payload, Opening), Failure> {
 pub(super) fn source_addresses(plan: &Plan, servers: &[SocketAddr]) -> Vec<Ipv4Addr> {
     let is_v4_loopback = |ip: IpAddr| matches!(ip, IpAddr::V4(address) if address.is_loopback());
     let is_here = (servers.iter()).all(|server| is_v4_loopback(server.ip().to_canonical()));
-    let reopens = plan.workload.churn || plan.workload.messages_per_connection.is_some();
-    if reopens && plan.source_addresses.is_empty() && is_here {
+    if plan.workload.connection_carries().is_some() && plan.source_addresses.is_empty() && is_here {
         (1..=CHURN_ADDRESSES)
             .map(|last| Ipv4Addr::new(127, 0, 0, last))
             .collect()

@@ -32,8 +32,6 @@ use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// Length of a window of the measured phase.
-pub const WINDOW: Duration = Duration::from_millis(100);
 /// Windows are kept for so long; what comes later is counted in the last one.
 pub const LONGEST_SERIES: Duration = Duration::from_secs(3600);
 
@@ -48,7 +46,7 @@ pub enum Moment<'a> {
     Connected { took: Duration },
     /// The measured phase begins.
     MeasuredFrom,
-    /// Another window of the measured phase has passed; told at least every [`WINDOW`], also in a job.
+    /// Another window of the measured phase has passed; told at least every [`crate::record::WINDOW`], also in a job.
     WindowPassed,
     /// The measured phase has ended; in a job the last reply is there.
     MeasuredTo,

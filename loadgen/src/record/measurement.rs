@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};
 use std::ops::AddAssign;
+use std::time::Duration;
 
 /// Version of the record's layout; readers accept the same major version only.
 pub const SCHEMA_VERSION: &str = "1.2.0";
@@ -584,6 +585,9 @@ pub struct Latency {
     pub p9999: Option<u64>,
     pub max: Option<u64>,
 }
+
+/// Planned length of a window of the measured phase; the last one may be shorter.
+pub const WINDOW: Duration = Duration::from_millis(100);
 
 /// A slice of the measured phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,7 +1,9 @@
 //! What was found, in sentences: who is ahead of whom and by how much, who is not told apart, and how sure that is.
 
+use crate::record::ExternalModel;
 use crate::suite::findings::{Findings, Judged, Pairing, Table, Target, has_rounds_enough};
 use crate::suite::fit::ROUNDS_FOR_A_CLAIM;
+use crate::suite::letters::share;
 use crate::text::{counted, figure, percent, time_ns};
 use crate::units::round_u64;
 use echo_contract::catalog::{self, Model};
@@ -24,17 +26,19 @@ pub fn sentences(table: &Table) -> Vec<String> {
         .collect()
 }
 
-/// The best of the best model against the best of each other model, and the range of the best model's others.
+/// The best of the best model against the best of each other model, and the range of the best model's others. The best of the
+/// servers whose model nobody told comes last: it speaks for no model.
 #[must_use]
 pub fn between_models(table: &Table) -> Vec<String> {
     let leaders = leaders(table);
-    let Some((best, rest)) = leaders.split_first() else {
-        return Vec::new();
-    };
-    if rest.is_empty() {
+    let (Some((best, rest)), 2..) = (leaders.split_first(), leaders.len()) else {
         return within_one_model(table);
-    }
+    };
+    let of_no_model = table.targets.iter().filter(|target| is_claimable(target));
+    let of_no_model = of_no_model.filter(|target| model(target).is_none()).take(1);
     rest.iter()
+        .copied()
+        .chain(of_no_model)
         .filter_map(|other| {
             let pair = table.pair(&best.target, &other.target)?;
             let others = others_of_model(table, best, other);
@@ -117,8 +121,7 @@ fn others_of_model(table: &Table, best: &Target, rival: &Target) -> String {
 #[must_use]
 pub fn not_told_apart(table: &Table) -> Option<String> {
     let first = table.targets.iter().find(|target| is_claimable(target))?;
-    let shares =
-        |target: &&Target| is_claimable(target) && target.letters.chars().any(|letter| first.letters.contains(letter));
+    let shares = |target: &&Target| is_claimable(target) && share(&target.letters, &first.letters);
     let group: Vec<&str> = table
         .targets
         .iter()
@@ -143,7 +146,16 @@ pub fn not_told_apart(table: &Table) -> Option<String> {
         let shown = percent((shown - 1.0) * 100.0);
         format!(" (a difference of {shown} would have shown with a probability of 80 %{more})")
     });
-    Some(format!("not shown to differ: {}{shown}", group.join(", ")))
+    Some(format!("not shown to differ: {}{shown}", listed(&group)))
+}
+
+/// The names, as many as a sentence can hold.
+fn listed(names: &[&str]) -> String {
+    const MOST: usize = 16;
+    match names.len() {
+        number if number > MOST => format!("{} and {} more", names[..MOST].join(", "), number - MOST),
+        _ => names.join(", "),
+    }
 }
 
 /// How the A/A control came out, one sentence.
@@ -175,16 +187,14 @@ pub fn control(findings: &Findings) -> String {
 /// The best target of each model, best model first.
 fn leaders(table: &Table) -> Vec<&Target> {
     let mut seen = Vec::new();
-    table
-        .targets
-        .iter()
-        .filter(|target| is_claimable(target))
-        .filter(|target| {
-            let is_new = !seen.contains(&model(target));
-            seen.push(model(target));
-            is_new
-        })
-        .collect()
+    let claimable = table.targets.iter().filter(|target| is_claimable(target));
+    let is_first_of_model = |target: &&Target| {
+        let model = model(target);
+        let is_new = model.is_some() && !seen.contains(&model);
+        seen.push(model);
+        is_new
+    };
+    claimable.filter(is_first_of_model).collect()
 }
 
 /// Whether a sentence may be said about it.
@@ -192,10 +202,19 @@ fn is_claimable(target: &Target) -> bool {
     target.level.is_some() && target.rounds >= ROUNDS_FOR_A_CLAIM && !target.oversubscribed
 }
 
+/// Of the catalog's targets, and of others that were declared to be of one.
 fn model(target: &Target) -> Option<Model> {
-    // Behind the name stands the value of a dimension.
-    let name = target.target.split(" (").next().unwrap_or_default();
-    catalog::find(name).map(|row| row.model)
+    match target.declared_model {
+        Some(ExternalModel::Fork) => Some(Model::Fork),
+        Some(ExternalModel::Thread) => Some(Model::Thread),
+        Some(ExternalModel::Event) => Some(Model::Event),
+        Some(ExternalModel::Other) => None,
+        None => {
+            // Behind the name stands the value of a dimension.
+            let name = target.target.split(" (").next().unwrap_or_default();
+            catalog::find(name).map(|row| row.model)
+        }
+    }
 }
 
 /// A level as it is printed.
@@ -209,4 +228,112 @@ pub fn level(quantity: Judged, level: f64) -> String {
 
 fn two(ratio: f64) -> String {
     format!("{ratio:.2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite::fit::Comparison;
+
+    /// Capacity under steady of these servers, best first; each pair is known within 5 %.
+    fn table(levels: &[(&str, Option<ExternalModel>, f64)]) -> Table {
+        let target = |(name, declared_model, level): &(&str, Option<ExternalModel>, f64)| Target {
+            target: (*name).into(),
+            level: Some(*level),
+            letters: String::new(),
+            rounds: ROUNDS_FOR_A_CLAIM,
+            residual_deviation: Some(0.02),
+            interval: None,
+            at: None,
+            oversubscribed: false,
+            declared_model: *declared_model,
+        };
+        let pair = |left: &Target, right: &Target| {
+            let ratio = left.level.unwrap() / right.level.unwrap();
+            Pairing {
+                left: left.target.clone(),
+                right: right.target.clone(),
+                comparison: Comparison {
+                    ratio,
+                    low: ratio / 1.05,
+                    high: ratio * 1.05,
+                    p_value: 0.01,
+                    p_value_alone: 0.01,
+                    claimed: ratio > 1.05,
+                    would_have_shown: 1.05,
+                },
+                more_rounds_to_show_5_percent: Some(0),
+            }
+        };
+        let targets: Vec<Target> = levels.iter().map(target).collect();
+        let behind = |place: usize| targets[place + 1..].iter();
+        let pairs = targets.iter().enumerate();
+        let pairs = pairs.flat_map(|(place, left)| behind(place).map(move |right| pair(left, right)));
+        Table {
+            workload: "steady".into(),
+            open_loop: false,
+            quantity: Judged::Capacity,
+            pairs: pairs.collect(),
+            targets,
+            control: None,
+            would_have_shown: None,
+            more_rounds_to_show_5_percent: None,
+        }
+    }
+
+    #[test]
+    fn a_server_of_no_told_model_leads_no_models_headline_and_is_named_behind_them() {
+        let undeclared = Some(ExternalModel::Other);
+        let found = between_models(&table(&[
+            ("mine", undeclared, 400.0),
+            ("event-epoll", None, 300.0),
+            ("event-tokio", None, 280.0),
+            ("theirs", undeclared, 200.0),
+            ("thread", None, 100.0),
+        ]));
+        assert_eq!(
+            found,
+            [
+                "event-epoll answers 3.00x (2.86..3.15) as many messages per CPU second as thread",
+                "mine answers 1.33x (1.27..1.40) as many messages per CPU second as event-epoll",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_server_that_is_declared_to_be_of_a_model_stands_among_its_targets() {
+        let found = between_models(&table(&[
+            ("event-epoll", None, 300.0),
+            ("go", Some(ExternalModel::Event), 240.0),
+            ("event-tokio", None, 210.0),
+            ("thread", None, 100.0),
+        ]));
+        assert_eq!(
+            found,
+            [
+                "event-epoll answers 3.00x (2.86..3.15) as many messages per CPU second as thread; the other event targets 2.10x \
+                 to 2.40x"
+            ]
+        );
+    }
+
+    #[test]
+    fn among_servers_of_one_model_or_none_the_best_is_told_against_the_worst() {
+        let undeclared = Some(ExternalModel::Other);
+        let builds = [
+            ("before", undeclared, 300.0),
+            ("between", undeclared, 200.0),
+            ("after", undeclared, 100.0),
+        ];
+        let of_none = between_models(&table(&builds));
+        assert_eq!(
+            of_none,
+            ["before answers 3.00x (2.86..3.15) as many messages per CPU second as after"]
+        );
+        let beside_one = between_models(&table(&[("mine", undeclared, 300.0), ("event-epoll", None, 200.0)]));
+        assert_eq!(
+            beside_one,
+            ["mine answers 1.50x (1.43..1.58) as many messages per CPU second as event-epoll"]
+        );
+    }
 }

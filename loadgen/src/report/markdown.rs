@@ -25,22 +25,10 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
         let rows: Vec<&Row> = results.of_workload(&workload.name).collect();
         let _ = writeln!(text, "## {}\n\n{}.\n", workload.name, workload_line(workload));
         if rows.iter().any(|row| !row.points.is_empty()) {
-            let level = chart::first_table(results, workload).filter(|table| chart::has_level(table));
-            if let Some(table) = level {
-                let _ = writeln!(
-                    text,
-                    "![{}, {}]({})\n",
-                    table.quantity.title(),
-                    workload.name,
-                    chart::level_file(table)
-                );
+            let level = chart::level_image(results, workload, "");
+            for image in level.into_iter().chain([chart::rate_image(&workload.name)]) {
+                let _ = writeln!(text, "{image}\n");
             }
-            let _ = writeln!(
-                text,
-                "![messages per second, {}]({})\n",
-                workload.name,
-                chart::rate_file(&workload.name)
-            );
         }
         for places in [[Place::Speed, Place::Response], [Place::Cpu, Place::Memory]] {
             let _ = writeln!(text, "{}", columns::grid(&places, &rows).markdown(1));

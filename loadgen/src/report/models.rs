@@ -54,14 +54,8 @@ pub fn findings(file: &SuiteFile, results: &Results, folder: &str) -> String {
     let Some(workload) = shown_first(file) else {
         return text;
     };
-    if let Some(table) = chart::first_table(results, workload).filter(|table| chart::has_level(table)) {
-        let _ = writeln!(
-            text,
-            "\n![{} of every target under `{}`]({folder}/{})",
-            table.quantity.title(),
-            workload.name,
-            chart::level_file(table)
-        );
+    if let Some(image) = chart::level_image(results, workload, &format!("{folder}/")) {
+        let _ = writeln!(text, "\n{image}");
     }
     let _ = writeln!(
         text,

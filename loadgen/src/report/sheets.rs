@@ -4,8 +4,10 @@ use crate::report::claims::level;
 use crate::report::table::{Column, Grid, Group, fitted};
 use crate::report::terminal::wrapped;
 use crate::suite::findings::{Findings, Judged, Table, has_rounds_enough};
+use crate::suite::letters::each;
 use crate::suite::matrix::{Suite, SuiteFile};
 use crate::text::{count, figure, percent};
+use std::collections::BTreeSet;
 
 /// What one of them shows, and one column for each of some findings.
 struct Sheet<'a> {
@@ -53,16 +55,18 @@ fn sheets<'a>(file: &SuiteFile, findings: &'a Findings) -> Vec<Sheet<'a>> {
 }
 
 /// For a terminal: side by side where that fits into the width, else one below the other, and as many as fit into `lines`,
-/// but one at least.
+/// but one at least. Of more targets than lines the best and the worst of the first table are shown.
 #[must_use]
 pub fn drawn(file: &SuiteFile, labels: &[String], findings: &Findings, width: u16, lines: usize) -> String {
-    let names: Vec<&String> = file.suite.all_targets().collect();
     let sheets = sheets(file, findings);
+    let targets: Vec<(&String, &String)> = file.suite.all_targets().zip(labels).collect();
+    let (targets, left_out) = fewest(targets, &sheets, lines);
+    let (names, labels): (Vec<&String>, Vec<&String>) = targets.into_iter().unzip();
     let tells = findings
         .tables
         .iter()
         .any(|table| has_rounds_enough(table) && table.would_have_shown.is_some());
-    let mut stub = labels.to_vec();
+    let mut stub: Vec<String> = labels.into_iter().cloned().collect();
     if tells {
         stub.extend(WOULD_SHOW.map(str::to_owned));
     }
@@ -73,10 +77,10 @@ pub fn drawn(file: &SuiteFile, labels: &[String], findings: &Findings, width: u1
             .collect(),
     };
     let legend = |sheet: &Sheet<'_>| wrapped(&format!("{}: {}", sheet.name, sheet.legend), 2, 4, width);
-    let last = if tells {
-        wrapped(LEGEND, 2, 4, width)
-    } else {
-        String::new()
+    let last = match (tells, left_out) {
+        (true, None) => wrapped(LEGEND, 2, 4, width),
+        (true, Some(sentence)) => wrapped(LEGEND, 2, 4, width) + &wrapped(&sentence, 2, 4, width),
+        (false, sentence) => sentence.map_or_else(String::new, |sentence| wrapped(&sentence, 2, 4, width)),
     };
     // In one table the name of each group but the first has to stand in its headings.
     let beside = (0..).zip(&sheets).map(|(place, sheet)| match place {
@@ -104,6 +108,42 @@ pub fn drawn(file: &SuiteFile, labels: &[String], findings: &Findings, width: u1
         text.push_str(&table);
     }
     text + &last
+}
+
+/// Of more targets than `lines` as many as leave room for headings and legends, in their order, and what is said of the others.
+fn fewest<'a>(
+    targets: Vec<(&'a String, &'a String)>,
+    sheets: &[Sheet<'_>],
+    lines: usize,
+) -> (Vec<(&'a String, &'a String)>, Option<String>) {
+    const AROUND: usize = 12;
+    let number = targets.len();
+    let Some((_, table)) = sheets
+        .first()
+        .and_then(|sheet| sheet.columns.first())
+        .filter(|_| number > lines)
+    else {
+        return (targets, None);
+    };
+    let most = lines.saturating_sub(AROUND).max(8);
+    let worst = most / 4;
+    let ranked = || {
+        table
+            .targets
+            .iter()
+            .filter(|target| target.level.is_some())
+            .map(|target| &target.target)
+    };
+    let best = ranked().take(most - worst);
+    let shown: BTreeSet<&String> = best.chain(ranked().rev().take(worst)).collect();
+    let kept: Vec<_> = targets.into_iter().filter(|(name, _)| shown.contains(name)).collect();
+    let left_out = number - kept.len();
+    let sentence = format!(
+        "of {number} targets the {} best and the {worst} worst under {}; the other {left_out} are in the folder",
+        kept.len() - worst.min(kept.len()),
+        table.workload
+    );
+    (kept, Some(sentence))
 }
 
 const LEGEND: &str = "would show: the difference that shows with a probability of 80 %; rounds more: for 5 % to show";
@@ -204,21 +244,33 @@ pub(super) fn cell(table: &Table, name: &str, is_short: bool) -> String {
         return shown;
     }
     // Letters line up to the left, behind figures that line up to the right.
-    let letters = table.targets.iter().map(|target| run(&target.letters).len());
-    let widest = letters.max().filter(|_| is_short).unwrap_or(0);
+    let widest = || table.targets.iter().map(|target| run(&target.letters).len()).max();
+    let widest = if is_short { widest().unwrap_or(0) } else { 0 };
     format!("{shown} {:<widest$}", run(&target.letters))
 }
 
-/// `c-g` for `cdefg`: with many targets a letter each would take more room than the figures.
+/// `c-g` for `cdefg`: with many targets a letter each would take more room than the figures. After `z` comes `a1`.
 pub(super) fn run(letters: &str) -> String {
-    let bytes = letters.as_bytes();
-    let follows = bytes
+    let places: Vec<Option<u32>> = each(letters).map(place).collect();
+    let follows = places
         .windows(2)
-        .all(|pair| pair[0].is_ascii_lowercase() && pair[1] == pair[0] + 1);
-    match bytes {
-        [first, .., last] if bytes.len() > 2 && follows => format!("{}-{}", char::from(*first), char::from(*last)),
+        .all(|pair| pair[0].is_some() && pair[1] == pair[0].map(|place| place + 1));
+    let (first, last) = (each(letters).next(), each(letters).last());
+    match (first, last) {
+        (Some(first), Some(last)) if places.len() > 2 && follows => format!("{first}-{last}"),
         _ => letters.to_string(),
     }
+}
+
+/// Where a letter with its number stands among all: 0 for `a`, 26 for `a1`.
+fn place(letter: &str) -> Option<u32> {
+    let (name, number) = letter.split_at_checked(1)?;
+    let number = if number.is_empty() {
+        0
+    } else {
+        number.parse::<u32>().ok()?
+    };
+    Some(number * 26 + u32::from(name.bytes().next()?) - u32::from(b'a'))
 }
 
 /// `9.1 %` and `14`; empty where all are told apart, or nothing can be yet.
@@ -237,7 +289,7 @@ mod tests {
 
     #[test]
     fn letters_in_a_row_are_shortened_and_others_are_not() {
-        let shown = ["", "a", "ab", "abc", "cdefg", "abd", "yza1"].map(run);
-        assert_eq!(shown, ["", "a", "ab", "a-c", "c-g", "abd", "yza1"]);
+        let shown = ["", "a", "ab", "abc", "cdefg", "abd", "yza1", "yzb1", "y1z1a2b2"].map(run);
+        assert_eq!(shown, ["", "a", "ab", "a-c", "c-g", "abd", "y-a1", "yzb1", "y1-b2"]);
     }
 }

@@ -55,13 +55,23 @@ impl Contrast {
     }
 
     /// Ratio, interval and the smallest ratio that would have been shown, as one of `number` that hold together
-    /// by Sidak's bound. Claimed by the interval alone: whether there are rounds enough is for the caller. No p-values.
+    /// by Sidak's bound. The interval is at least as wide as that of a `floor`: a variance and its degrees of freedom. Claimed by the
+    /// interval alone: whether there are rounds enough is for the caller. No p-values.
     #[must_use]
-    pub fn judged_among(&self, number: usize) -> Option<Comparison> {
-        let (error, freedom) = self.error();
+    pub fn judged_among(&self, number: usize, floor: Option<(f64, f64)>) -> Option<Comparison> {
         let each = 1.0 - (1.0 - FALSE_ALARM).powf(1.0 / len_f64(number.max(1)));
-        let critical = student(freedom)?.inverse_cdf(1.0 - each / 2.0);
-        let half = critical * error;
+        let of = |(error, freedom): (f64, f64)| {
+            let critical = student(freedom)?.inverse_cdf(1.0 - each / 2.0);
+            Some((critical * error, reach(critical, freedom, error)?))
+        };
+        let (own_half, own_reach) = of(self.error())?;
+        let (half, reach) = match floor {
+            None => (own_half, own_reach),
+            Some((variance, freedom)) => {
+                let (half, reach) = of((variance.sqrt(), freedom))?;
+                (half.max(own_half), reach.max(own_reach))
+            }
+        };
         Some(Comparison {
             ratio: self.log.exp(),
             low: (self.log - half).exp(),
@@ -69,7 +79,7 @@ impl Contrast {
             p_value: f64::NAN,
             p_value_alone: f64::NAN,
             claimed: self.log.abs() > half && self.log.abs() >= LEAST_RATIO.ln(),
-            would_have_shown: reach(critical, freedom, error)?.exp().max(LEAST_RATIO),
+            would_have_shown: reach.exp().max(LEAST_RATIO),
         })
     }
 }

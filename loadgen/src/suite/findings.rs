@@ -6,16 +6,17 @@
 
 use super::dimension::is_oversubscribed;
 use super::fit::{Cell, Comparison, Fit, ROUNDS_FOR_A_CLAIM};
+pub use super::judged::Judged;
 use super::letters::letters;
 use super::matrix::{Pair, Suite};
 use super::nearness::{Nearness, distance_ns, timed};
 use super::results::{pair_of, round_of};
 use super::together::Together;
 use crate::measurement::store::Stored;
-use crate::record::{At, Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
-use crate::units::{count_f64, len_f64};
+use crate::record::{At, ExternalModel, Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
+use crate::units::len_f64;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Not;
 
 /// The ratio of which every table says how many rounds would show it.
@@ -90,6 +91,9 @@ pub struct Target {
     /// Whether it had more workers than CPUs where numbers of workers are compared: nothing is claimed about it then.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub oversubscribed: bool,
+    /// The model that a server which is not of the catalog was declared to be of; none of the catalog's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_model: Option<ExternalModel>,
 }
 
 /// Two targets and what is known of their ratio.
@@ -102,79 +106,6 @@ pub struct Pairing {
     /// Rounds more that would show a ratio of 1.05 with 80 % probability; 0 where these would, null where no number would.
     #[serde(default)]
     pub more_rounds_to_show_5_percent: Option<usize>,
-}
-
-/// What is judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Judged {
-    /// Messages per CPU second of the server: 1,000,000 / (CPU us per message).
-    Capacity,
-    MessagesPerS,
-    /// At the rate of the plan: microseconds of the server's CPU.
-    CpuUsPerMessage,
-    /// Of each round, in nanoseconds.
-    ResponseP50Ns,
-    ResponseP99Ns,
-}
-
-impl Judged {
-    /// What is judged under a workload. A closed loop's times are the number of clients over the rate, and an open loop's
-    /// rate is the plan's: neither is judged.
-    pub(super) fn of(workload: &Workload) -> &'static [Self] {
-        if workload.crash {
-            &[]
-        } else if workload.beside.is_some() {
-            // The server's cost is that of the others too.
-            &[Self::ResponseP50Ns, Self::ResponseP99Ns]
-        } else if workload.open_loop().is_some() {
-            &[Self::CpuUsPerMessage, Self::ResponseP50Ns, Self::ResponseP99Ns]
-        } else {
-            &[Self::Capacity, Self::MessagesPerS]
-        }
-    }
-
-    /// The name in text.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Capacity => "capacity",
-            Self::MessagesPerS => "messages/s",
-            Self::CpuUsPerMessage => "CPU us per message",
-            Self::ResponseP50Ns => "response p50",
-            Self::ResponseP99Ns => "response p99",
-        }
-    }
-
-    #[must_use]
-    pub fn more_is_better(self) -> bool {
-        matches!(self, Self::Capacity | Self::MessagesPerS)
-    }
-
-    /// Which gates can take it away.
-    #[must_use]
-    pub fn kind(self) -> Figure {
-        match self {
-            Self::Capacity | Self::CpuUsPerMessage => Figure::Capacity,
-            Self::MessagesPerS => Figure::Rates,
-            Self::ResponseP50Ns | Self::ResponseP99Ns => Figure::Percentiles,
-        }
-    }
-
-    /// The trial's figure, whether it stands or not.
-    #[must_use]
-    pub fn read(self, trial: &Measurement) -> Option<f64> {
-        let cpu_us = trial.server_cost.cpu_us_per_message;
-        let response = &trial.latency_ns.response;
-        let figure = match self {
-            Self::Capacity => cpu_us.map(|us| 1e6 / us),
-            Self::MessagesPerS => Some(trial.throughput.messages_per_s),
-            Self::CpuUsPerMessage => cpu_us,
-            Self::ResponseP50Ns => response.p50.map(count_f64),
-            Self::ResponseP99Ns => response.p99.map(count_f64),
-        };
-        figure.filter(|figure| figure.is_finite() && *figure > 0.0)
-    }
 }
 
 impl Findings {
@@ -253,13 +184,19 @@ impl Fitted {
     }
 
     /// The pairs that more rounds might tell apart: of targets with rounds enough for a claim.
-    fn open_among<'p>(&self, pairs: &'p [Pairing]) -> impl Iterator<Item = &'p Pairing> {
-        let known = self.rows.iter().zip(&self.cells);
-        let known = known.filter(|(_, cells)| cells.len() >= ROUNDS_FOR_A_CLAIM);
-        let known: Vec<String> = known.map(|(row, _)| row.label()).collect();
-        let open = pairs.iter().filter(|pair| !pair.comparison.claimed);
-        open.filter(move |pair| known.contains(&pair.left) && known.contains(&pair.right))
+    fn open_among<'p>(&self, pairs: &'p [PairOfRows]) -> impl Iterator<Item = &'p Pairing> {
+        let has_enough = |row: usize| self.cells[row].len() >= ROUNDS_FOR_A_CLAIM;
+        let open = pairs.iter().filter(|pair| !pair.pairing.comparison.claimed);
+        open.filter(move |pair| has_enough(pair.left) && has_enough(pair.right))
+            .map(|pair| &pair.pairing)
     }
+}
+
+/// Two rows that were compared.
+struct PairOfRows {
+    left: usize,
+    right: usize,
+    pairing: Pairing,
 }
 
 impl<'a> Trials<'a> {
@@ -358,13 +295,7 @@ impl<'a> Trials<'a> {
         };
         let order = ranked(fit, targets, quantity);
         let pairs = pairs_of(&order, &compare);
-        let differ = |left: usize, right: usize| {
-            let (left, right) = (rows[order[left]].label(), rows[order[right]].label());
-            pairs
-                .iter()
-                .any(|pair| pair.left == left && pair.right == right && pair.comparison.claimed)
-        };
-        let letters = letters(order.len(), differ);
+        let letters = letters_of(&order, &pairs);
         let without = (0..targets)
             .filter(|place| !order.contains(place))
             .map(|place| (place, String::new()));
@@ -377,23 +308,28 @@ impl<'a> Trials<'a> {
             interval: fit.interval(place),
             at: rows[place].at,
             oversubscribed: fitted.oversubscribed[place],
+            declared_model: suite.external(&rows[place].target).map(|server| server.model),
         };
         let control = suite.control_of(&workload.name).and_then(|control| {
             let is_once = |row: &Pair| row.target == control.target && row.at == control.at;
             compare(rows.iter().position(is_once)?, targets)
         });
         let open_pairs = || fitted.open_among(&pairs);
+        let (would_have_shown, more_rounds) = (
+            open_pairs()
+                .map(|pair| pair.comparison.would_have_shown)
+                .reduce(f64::max),
+            open_pairs().filter_map(|pair| pair.more_rounds_to_show_5_percent).max(),
+        );
         Table {
             workload: workload.name.clone(),
             open_loop: workload.open_loop().is_some(),
             quantity,
             control,
-            would_have_shown: open_pairs()
-                .map(|pair| pair.comparison.would_have_shown)
-                .reduce(f64::max),
-            more_rounds_to_show_5_percent: open_pairs().filter_map(|pair| pair.more_rounds_to_show_5_percent).max(),
+            would_have_shown,
+            more_rounds_to_show_5_percent: more_rounds,
             targets: order.iter().copied().zip(letters).chain(without).map(target).collect(),
-            pairs,
+            pairs: pairs.into_iter().map(|pair| pair.pairing).collect(),
         }
     }
 }
@@ -426,12 +362,23 @@ fn ranked(fit: &Fit, targets: usize, quantity: Judged) -> Vec<usize> {
     order
 }
 
-fn pairs_of(order: &[usize], compare: &dyn Fn(usize, usize) -> Option<Pairing>) -> Vec<Pairing> {
-    let after = |place: usize| order[place + 1..].iter();
-    let of = |(place, left): (usize, &usize)| -> Vec<Pairing> {
-        after(place).filter_map(|right| compare(*left, *right)).collect()
+fn pairs_of(order: &[usize], compare: &dyn Fn(usize, usize) -> Option<Pairing>) -> Vec<PairOfRows> {
+    let of = |left: usize, right: usize| {
+        let pairing = compare(left, right)?;
+        Some(PairOfRows { left, right, pairing })
     };
-    order.iter().enumerate().flat_map(of).collect()
+    let places = order.iter().enumerate();
+    let pairs = places.flat_map(|(place, left)| order[place + 1..].iter().map(|right| (*left, *right)));
+    pairs.filter_map(|(left, right)| of(left, right)).collect()
+}
+
+/// The letters of the rows in this order.
+fn letters_of(order: &[usize], pairs: &[PairOfRows]) -> Vec<String> {
+    let claimed = pairs.iter().filter(|pair| pair.pairing.comparison.claimed);
+    let claimed: BTreeSet<_> = claimed.map(|pair| (pair.left, pair.right)).collect();
+    letters(order.len(), |left, right| {
+        claimed.contains(&(order[left], order[right]))
+    })
 }
 
 /// Whether a table can claim anything yet.

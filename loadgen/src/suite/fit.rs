@@ -7,12 +7,14 @@
 //! any false claim in the table is 5 %. There is no preliminary test and no choice between methods.
 
 use super::contrast::Contrast;
+use super::design::Design;
 use super::studentised::StudentisedRange;
-use crate::units::len_f64;
+use super::tabulated::Tabulated;
+use crate::units::{floor_u64, len_f64};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Rounds that a target needs in a table before anything is claimed about it.
 pub const ROUNDS_FOR_A_CLAIM: usize = 5;
@@ -38,9 +40,16 @@ pub struct Fit {
     levels: Vec<Option<Level>>,
     /// Of the log of each cell, in the order of the cells that were used: target, round, what remains.
     residuals: Vec<(usize, u32, f64)>,
-    /// Weights of the used cells in each target's level, by place in `residuals`.
-    weights: Vec<Vec<f64>>,
+    /// What each target's level is made of.
+    weights: Vec<Weights>,
 }
+
+/// Weights of cells in a level by the target of the cells. Where no cell is missing a level is made of its own cells alone, and
+/// so a target's cells that weigh nothing are left out.
+type Weights = BTreeMap<usize, Vec<f64>>;
+
+/// Weights are about one over the number of rounds; what is smaller than this is left over from rounding.
+const NO_WEIGHT: f64 = 1e-12;
 
 /// What is known of one target.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,58 +111,31 @@ impl Fit {
         let none = Self {
             levels: vec![None; targets],
             residuals: Vec::new(),
-            weights: vec![Vec::new(); targets],
+            weights: vec![Weights::new(); targets],
         };
-        let cells = comparable(cells);
-        let mut present: Vec<usize> = cells.iter().map(|cell| cell.target).collect();
-        present.sort_unstable();
-        present.dedup();
-        let mut rounds: Vec<u32> = cells.iter().map(|cell| cell.round).collect();
-        rounds.sort_unstable();
-        rounds.dedup();
-        if present.len() < 2 || rounds.len() < 2 {
+        let Some((solved, design)) = Design::of(cells).and_then(|design| Some((design.solve()?, design))) else {
             return none;
-        }
-        // One column for each target and for each round but the last: rounds are deviations that add up to nothing.
-        let columns = present.len() + rounds.len() - 1;
-        let design: Vec<Vec<f64>> = cells.iter().map(|cell| row(cell, &present, &rounds)).collect();
-        let Some(inverse) = inverse(&normal_matrix(&design, columns)) else {
-            return none; // Two groups of targets that never met in a round.
         };
-        let logs: Vec<f64> = cells.iter().map(|cell| cell.figure.ln()).collect();
-        // Each coefficient is a weighted sum of the logs: (X'X)⁻¹X'.
-        let weights: Vec<Vec<f64>> = inverse
-            .iter()
-            .map(|of| design.iter().map(|row| dot(of, row)).collect())
-            .collect();
-        let coefficients: Vec<f64> = weights.iter().map(|of| dot(of, &logs)).collect();
-        let residuals: Vec<(usize, u32, f64)> = cells
-            .iter()
-            .zip(design.iter().zip(&logs))
-            .map(|(cell, (row, log))| (cell.target, cell.round, log - dot(row, &coefficients)))
-            .collect();
-        // A cell's leverage is what it contributes to its own fitted value.
-        let leverage: Vec<f64> = (0..cells.len())
-            .map(|place| {
-                (0..columns)
-                    .map(|column| design[place][column] * weights[column][place])
-                    .sum()
-            })
-            .collect();
+        let places = design.places();
         let mut fit = none;
-        for (column, &target) in present.iter().enumerate() {
-            let of_target = || (0..cells.len()).filter(|&place| cells[place].target == target);
-            let freedom: f64 = of_target().map(|place| 1.0 - leverage[place]).sum();
-            let squares: f64 = of_target().map(|place| residuals[place].2.powi(2)).sum();
-            fit.levels[target] = Some(Level {
-                figure: coefficients[column].exp(),
-                rounds: of_target().count(),
+        for (column, (target, own)) in places.iter().enumerate() {
+            let freedom: f64 = own.iter().map(|&place| 1.0 - solved.leverage[place]).sum();
+            let squares: f64 = own.iter().map(|&place| solved.residuals[place].powi(2)).sum();
+            fit.levels[*target] = Some(Level {
+                figure: solved.coefficients[column].exp(),
+                rounds: own.len(),
                 residual_deviation: (squares / freedom.max(f64::MIN_POSITIVE)).sqrt(),
                 freedom,
             });
-            fit.weights[target].clone_from(&weights[column]);
+            let weights = &solved.weights[column];
+            let of = |places: &Vec<usize>| places.iter().map(|&place| weights[place]).collect::<Vec<f64>>();
+            let of_targets = places.iter().map(|(target, places)| (*target, of(places)));
+            fit.weights[*target] = of_targets
+                .filter(|(_, weights)| weights.iter().any(|weight| weight.abs() > NO_WEIGHT))
+                .collect();
         }
-        fit.residuals = residuals;
+        let residuals = design.cells.iter().zip(&solved.residuals);
+        fit.residuals = residuals.map(|(cell, rest)| (cell.target, cell.round, *rest)).collect();
         fit
     }
 
@@ -183,8 +165,7 @@ impl Fit {
     #[must_use]
     pub fn compare(&self, left: usize, right: usize, family: usize) -> Option<Comparison> {
         let (error, freedom) = self.error_of_difference(left, right)?;
-        let critical = critical(family, freedom)?;
-        let judged = self.judge(left, right, critical)?;
+        let judged = self.judge(left, right, (error, freedom), critical(family, freedom)?)?;
         let in_errors = judged.ratio.ln().abs() / error;
         // Without any noise a difference is one for sure, and none is none.
         let p_value = |of: &dyn Fn(f64) -> f64| match in_errors {
@@ -200,11 +181,10 @@ impl Fit {
         })
     }
 
-    /// By a critical number of standard errors; without p-values.
-    fn judge(&self, left: usize, right: usize, critical: f64) -> Option<Comparison> {
+    /// By the error of the difference, its degrees of freedom, and a critical number of such errors; without p-values.
+    fn judge(&self, left: usize, right: usize, (error, freedom): (f64, f64), critical: f64) -> Option<Comparison> {
         let (of_left, of_right) = (self.levels[left]?, self.levels[right]?);
         let difference = (of_left.figure / of_right.figure).ln();
-        let (error, freedom) = self.error_of_difference(left, right)?;
         let half = critical * error;
         let enough = of_left.rounds.min(of_right.rounds) >= ROUNDS_FOR_A_CLAIM;
         Some(Comparison {
@@ -268,35 +248,42 @@ impl Fit {
         for (target, weight) in of {
             log += weight * self.levels[*target]?.figure.ln();
         }
-        let mut of_target = vec![0.0; self.levels.len()];
-        for (place, (target, _, _)) in self.residuals.iter().enumerate() {
-            let weight: f64 = of
-                .iter()
-                .map(|(target, weight)| weight * self.weights[*target][place])
-                .sum();
-            let deviation = self.levels[*target].map_or(0.0, |level| level.residual_deviation);
-            of_target[*target] += (weight * deviation).powi(2);
-        }
-        let known = of_target.iter().zip(&self.levels);
-        let parts = known.filter_map(|(part, level)| Some((*part, (*level)?.freedom)));
+        let cells_of: BTreeSet<usize> = of
+            .iter()
+            .flat_map(|(target, _)| self.weights[*target].keys().copied())
+            .collect();
+        let parts = cells_of.into_iter().filter_map(|noisy| {
+            let level = self.levels[noisy]?;
+            let mut together = vec![0.0; level.rounds];
+            for (target, factor) in of {
+                for (sum, weight) in together
+                    .iter_mut()
+                    .zip(self.weights[*target].get(&noisy).into_iter().flatten())
+                {
+                    *sum += factor * weight;
+                }
+            }
+            let squares: f64 = together.iter().map(|weight| weight * weight).sum();
+            Some((squares * level.residual_deviation.powi(2), level.freedom))
+        });
         Some(Contrast::new(log, parts.collect()))
     }
 }
 
 /// Standard errors that the difference of some pair among `family` equal targets exceeds in 5 % of tables. Between exact
-/// values, by the reciprocal of the degrees of freedom: a report asks for thousands, and each takes milliseconds.
+/// values, by the reciprocal of the degrees of freedom: a report asks for many thousands.
 fn critical(family: usize, freedom: f64) -> Option<f64> {
     static KNOWN: Mutex<BTreeMap<usize, Vec<f64>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let exact = known.entry(family).or_insert_with(|| {
-        let at = |step: u32| exact_critical(family, 1.0 / reciprocal(step));
+    let logs = known.entry(family).or_insert_with(|| {
+        let at = |step: u32| exact_critical(family, 1.0 / reciprocal(step)).map(f64::ln);
         (0..=STEPS).map_while(at).collect()
     });
     // Reciprocals grow with the square of the step, so that steps are short where the values bend.
     let place = (1.0 / freedom).clamp(reciprocal(0), 1.0).sqrt() * f64::from(STEPS);
-    let step = (0..STEPS).rev().find(|step| f64::from(*step) <= place)?;
+    let step = u32::try_from(floor_u64(place)).ok()?.min(STEPS - 1);
     let (low, high) = (reciprocal(step), reciprocal(step + 1));
-    let (at_low, at_high) = (exact.get(step as usize)?.ln(), exact.get(step as usize + 1)?.ln());
+    let (at_low, at_high) = (logs.get(step as usize)?, logs.get(step as usize + 1)?);
     let share = ((1.0 / freedom).max(low) - low) / (high - low);
     Some((at_low + share * (at_high - at_low)).exp())
 }
@@ -322,85 +309,21 @@ pub(super) fn student(freedom: f64) -> Option<StudentsT> {
 
 /// Log ratio that is claimed with a probability of [`POWER`].
 pub(super) fn reach(critical: f64, freedom: f64, error: f64) -> Option<f64> {
-    Some((critical + student(freedom)?.inverse_cdf(POWER)) * error)
+    Some((critical + at_power(freedom)?) * error)
 }
 
-/// Cells of rounds and targets that tell something about differences: taken away until nothing changes.
-fn comparable(cells: &[Cell]) -> Vec<Cell> {
-    let mut kept: Vec<Cell> = cells
-        .iter()
-        .copied()
-        .filter(|cell| cell.figure > 0.0 && cell.figure.is_finite())
-        .collect();
-    loop {
-        let before = kept.len();
-        let of_round = kept.clone();
-        kept.retain(|cell| of_round.iter().filter(|other| other.round == cell.round).count() > 1);
-        let of_target = kept.clone();
-        kept.retain(|cell| of_target.iter().filter(|other| other.target == cell.target).count() > 1);
-        if kept.len() == before {
-            return kept;
-        }
-    }
-}
-
-/// A row of the design: 1 for the cell's target, and the round as a deviation from the average round.
-fn row(cell: &Cell, targets: &[usize], rounds: &[u32]) -> Vec<f64> {
-    let last = rounds.len() - 1;
-    let round = rounds.binary_search(&cell.round).expect("a round of the cells");
-    let of_target = targets.iter().map(|&target| f64::from(u8::from(target == cell.target)));
-    let of_round = (0..last).map(|place| match round {
-        same if same == place => 1.0,
-        other if other == last => -1.0,
-        _ => 0.0,
+/// The quantile of Student's t at [`POWER`]: tabulated by the reciprocal of the degrees of freedom, since how many rounds would
+/// show a difference is looked for pair by pair.
+fn at_power(freedom: f64) -> Option<f64> {
+    static KNOWN: LazyLock<Tabulated> = LazyLock::new(|| {
+        let exact = |reciprocal: f64| student(1.0 / reciprocal.max(1e-6)).map_or(f64::NAN, |t| t.inverse_cdf(POWER));
+        Tabulated::new(0.0, 1.0, 128, exact)
     });
-    of_target.chain(of_round).collect()
-}
-
-fn normal_matrix(design: &[Vec<f64>], columns: usize) -> Vec<Vec<f64>> {
-    let entry = |a: usize, b: usize| design.iter().map(|row| row[a] * row[b]).sum();
-    (0..columns)
-        .map(|a| (0..columns).map(|b| entry(a, b)).collect())
-        .collect()
-}
-
-/// The inverse by Gauss and Jordan with partial pivoting; none where the matrix has none. At most some fifty columns.
-fn inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
-    let size = matrix.len();
-    let mut left = matrix.to_vec();
-    let mut right: Vec<Vec<f64>> = (0..size)
-        .map(|row| (0..size).map(|column| f64::from(u8::from(row == column))).collect())
-        .collect();
-    for column in 0..size {
-        let pivot = (column..size).max_by(|a, b| left[*a][column].abs().total_cmp(&left[*b][column].abs()))?;
-        if left[pivot][column].abs() < 1e-9 {
-            return None;
-        }
-        left.swap(column, pivot);
-        right.swap(column, pivot);
-        let scale = left[column][column];
-        left[column]
-            .iter_mut()
-            .chain(&mut right[column])
-            .for_each(|entry| *entry /= scale);
-        let (pivot_left, pivot_right) = (left[column].clone(), right[column].clone());
-        for row in (0..size).filter(|&row| row != column) {
-            let factor = left[row][column];
-            subtract(&mut left[row], factor, &pivot_left);
-            subtract(&mut right[row], factor, &pivot_right);
-        }
+    match freedom {
+        // Fewer than one is not tabulated.
+        few if few < 1.0 => Some(student(few)?.inverse_cdf(POWER)),
+        _ => Some(KNOWN.at(1.0 / freedom)),
     }
-    Some(right)
-}
-
-fn subtract(row: &mut [f64], factor: f64, of: &[f64]) {
-    row.iter_mut()
-        .zip(of)
-        .for_each(|(entry, other)| *entry -= factor * other);
-}
-
-fn dot(left: &[f64], right: &[f64]) -> f64 {
-    left.iter().zip(right).map(|(a, b)| a * b).sum()
 }
 
 #[cfg(test)]
@@ -586,12 +509,14 @@ mod tests {
         }
     }
 
+    fn judged_of_eight(fit: &Fit, left: usize, right: usize) -> Comparison {
+        let known = fit.error_of_difference(left, right).unwrap();
+        fit.judge(left, right, known, critical(8, known.1).unwrap()).unwrap()
+    }
+
     fn widest_of_eight(fit: &Fit) -> f64 {
         let pairs = (0..8).flat_map(|left| (left + 1..8).map(move |right| (left, right)));
-        let reach = |(left, right): (usize, usize)| {
-            let (_, freedom) = fit.error_of_difference(left, right).unwrap();
-            fit.judge(left, right, critical(8, freedom).unwrap()).unwrap().reach()
-        };
+        let reach = |(left, right): (usize, usize)| judged_of_eight(fit, left, right).reach();
         pairs.map(reach).fold(0.0, f64::max)
     }
 
@@ -632,8 +557,7 @@ mod tests {
                 let of_left = cells.iter_mut().filter(|cell| cell.target == 2);
                 of_left.for_each(|cell| cell.figure *= shift);
                 let shifted = Fit::of(8, &cells);
-                let (_, freedom) = shifted.error_of_difference(2, 3).unwrap();
-                seen += u32::from(shifted.judge(2, 3, critical(8, freedom).unwrap()).unwrap().claimed);
+                seen += u32::from(judged_of_eight(&shifted, 2, 3).claimed);
             }
             let share = |of: u32| f64::from(of) / f64::from(tables);
             // Of 2,000 tables 5 % have a standard deviation of 0.5 points, 80 % one of 0.9; two of them are allowed.
@@ -661,9 +585,8 @@ mod tests {
     fn any_interval_excludes_1(fit: &Fit) -> bool {
         let mut pairs = (0..8).flat_map(|left| (left + 1..8).map(move |right| (left, right)));
         pairs.any(|(left, right)| {
-            let (_, freedom) = fit.error_of_difference(left, right).unwrap();
-            fit.judge(left, right, critical(8, freedom).unwrap())
-                .is_some_and(|found| found.low > 1.0 || found.high < 1.0)
+            let found = judged_of_eight(fit, left, right);
+            found.low > 1.0 || found.high < 1.0
         })
     }
 

@@ -182,6 +182,7 @@ mod tests {
             interval: None,
             at: None,
             oversubscribed: false,
+            declared_model: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! Eckley 2012) for steps, Spearman's rank correlation with time for creeping trends, and MSER-5 (White 1997) for where a
 //! warm-up ends. A step or a trend must also be large: a busy machine wanders by several percent. Pure.
 
-use crate::record::{Measurement, SteadyClass, SteadyState};
+use crate::record::{Measurement, SteadyClass, SteadyState, WINDOW};
 use crate::units::{count_f64, len_f64, per_second};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -35,10 +35,9 @@ pub enum Worse {
 }
 
 /// How fast the server was in each window, and which way is worse: in a closed loop by its rate; in an open one the rate is
-/// planned, and what the server did is its response time. None where a window has too few messages to tell. `window_s` is a
-/// window's planned length.
+/// planned, and what the server did is its response time. None where a window has too few messages to tell.
 #[must_use]
-pub fn speeds(measurement: &Measurement, window_s: f64) -> Option<(Vec<f64>, Worse)> {
+pub fn speeds(measurement: &Measurement) -> Option<(Vec<f64>, Worse)> {
     let whole = measurement.windows.iter().filter(|window| window.length_s > 0.0);
     if measurement.plan.workload.open_loop().is_some() {
         let medians: Option<Vec<f64>> = whole.map(|window| window.response_p50_ns.map(count_f64)).collect();
@@ -46,7 +45,7 @@ pub fn speeds(measurement: &Measurement, window_s: f64) -> Option<(Vec<f64>, Wor
     }
     // The last window is shorter where the phase is no multiple of it; `length_s` is when loadgen looked, not when it ended.
     let end_s = measurement.throughput.duration_s;
-    let rate = |from_s: f64, ok: u64| per_second(ok, (end_s - from_s).min(window_s));
+    let rate = |from_s: f64, ok: u64| per_second(ok, (end_s - from_s).min(WINDOW.as_secs_f64()));
     Some((
         whole.map(|window| rate(window.from_s, window.ok)).collect(),
         Worse::Less,

@@ -8,8 +8,6 @@ use crate::text::counted;
 use crate::units::{count_f64, len_f64};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// Length of a window.
-const WINDOW_S: f64 = 0.1;
 /// Fewest windows of a trial that show a trend, and fewest trials that show it together.
 const DRIFT_WINDOWS: usize = 6;
 const DRIFT_TRIALS: usize = 5;
@@ -99,7 +97,7 @@ fn trend(trial: &Measurement) -> Option<(f64, Worse)> {
     if trial.plan.workload.is_job() {
         return None;
     }
-    let (speeds, worse) = speeds(trial, WINDOW_S)?;
+    let (speeds, worse) = speeds(trial)?;
     if speeds.len() < DRIFT_WINDOWS || speeds.iter().any(|speed| *speed <= 0.0) {
         return None;
     }

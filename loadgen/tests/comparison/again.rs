@@ -1,6 +1,7 @@
 //! Two comparisons against each other: `loadgen reproduce` and `loadgen diff` as typed.
 
-use crate::command::{compare, here, in_private_network, only_folder};
+use crate::command::{compare, compare_at, here, in_private_network, only_folder};
+use crate::dimension::with_two_server_cpus;
 use crate::synthetic::{ORIGINALS, Running, Synthetic};
 use clap::Parser;
 use loadgen::cmd::diff::{self, DiffArgs};
@@ -216,4 +217,55 @@ fn other_networks_and_machines_are_refused_by_name() {
         failure.text.contains("the network is the host's in the first"),
         "{failure}"
     );
+}
+
+/// A folder of several values, and its plan run again: each claim names its values, and all of them hold where nothing is different.
+#[test]
+fn a_comparison_at_several_values_is_reproduced_and_held_against_another_value_by_value() {
+    for (flag, values, named) in [
+        ("--workers", "1,2", "event-tokio (2 workers)"),
+        ("--work", "0,20us", "event-tokio (work 20us)"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let words = [
+            flag,
+            values,
+            "--rounds",
+            "5",
+            "--targets",
+            "event-tokio,event-epoll",
+            "--workloads",
+            "steady",
+        ];
+        let here = with_two_server_cpus();
+        compare_at(folder.path(), &words, &mut Synthetic::new(), &here)
+            .1
+            .unwrap();
+        let first = only_folder(folder.path());
+        let other = tempfile::tempdir().unwrap();
+        let results = other.path().join("results");
+        let mut trials = Synthetic::new();
+        let words = [
+            "--quiet",
+            "--output-format",
+            "csv",
+            "--results",
+            text(&results),
+            text(&first),
+        ];
+        let args = Reproduce::parse_from(["reproduce"].iter().chain(&words)).args;
+        let mut out = Vec::new();
+        let mut running = Running(&mut trials, &Cell::new(Duration::ZERO));
+        reproduce::run(&args, &mut running, &here, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains(named), "{named}: {out}");
+        assert!(out.lines().skip(1).all(|line| line.contains(",holds,")), "{out}");
+        // Each target at both values and the control once more, in five rounds.
+        let timed = trials.ran.iter().filter(|(name, _)| !name.contains("counting"));
+        assert_eq!(timed.count(), 5 * (2 * 2 + 1), "{:?}", trials.told());
+        let second = only_folder(other.path());
+        let (told, ended) = diff_of(&[text(&first), text(&second)]);
+        ended.unwrap();
+        assert!(told.contains(named) && told.contains("not shown to differ"), "{told}");
+    }
 }

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 
 /// A machine on which the server has two CPUs.
-fn with_two_server_cpus() -> Here {
+pub(crate) fn with_two_server_cpus() -> Here {
     let mut here = here();
     here.base.placement.server_cpus = vec![0, 2];
     here.cpus = vec![0, 1, 2];

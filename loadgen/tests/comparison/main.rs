@@ -5,6 +5,7 @@ mod command;
 mod conclusions;
 mod dimension;
 mod golden;
+mod large;
 mod merge;
 mod old_records;
 mod pages;

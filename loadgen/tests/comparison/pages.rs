@@ -18,7 +18,7 @@ fn page(file: &SuiteFile, stored: &[Stored]) -> String {
 }
 
 /// A record of each round for each pair, without running a suite; the files are named as in one.
-fn records(file: &SuiteFile, rounds: u32, change: impl Fn(&mut Measurement)) -> Vec<Stored> {
+pub(crate) fn records(file: &SuiteFile, rounds: u32, change: impl Fn(&mut Measurement)) -> Vec<Stored> {
     let of_round = |round| {
         let pairs = (1..).zip(file.suite.pairs_of_round(round));
         pairs.map(move |(position, pair)| (round, position, pair))

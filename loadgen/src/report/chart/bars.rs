@@ -1,6 +1,7 @@
 //! One quantity of every row of a workload: a bar from zero to the median of the valid rounds, a whisker over their spread, every
 //! trial as a dot, the invalid ones hollow.
 
+use super::room::{ROWS, Room};
 use super::rows::{Bar, ROW, Rows, Track};
 use super::{name_of, title};
 use crate::quantity::Quantity;
@@ -16,20 +17,21 @@ const LEGEND: &str =
 
 pub(super) fn picture(quantity: &Quantity, workload: &Workload, rows: &[&Row]) -> Picture {
     let title = title(quantity);
+    let medians: Vec<Option<f64>> = rows.iter().map(|row| Some(row.spread(quantity)?.median)).collect();
+    let room = Room::of(&medians, quantity.better, ROWS);
+    let tracks: Vec<Track> = rows.iter().map(|row| track(quantity, row)).collect();
+    let told: Vec<String> = tracks.iter().map(|row| format!("{} {}", row.name, row.text)).collect();
     let drawn = Rows {
         axis: title.clone(),
         print: &|figure| quantity.print(figure),
         reference: None,
-        rows: rows.iter().map(|row| track(quantity, row)).collect(),
+        rows: room.keep(tracks),
     };
-    let told: Vec<String> = (drawn.rows.iter())
-        .map(|row| format!("{} {}", row.name, row.text))
-        .collect();
     Picture {
         name: name_of(quantity, &workload.name),
         title: format!("{}: {title}", workload.name),
         about: workload_line(workload),
-        legend: LEGEND.to_string(),
+        legend: format!("{LEGEND}{}", room.sentence()),
         summary: format!("Bars of {title} by target: {}.", told.join(", ")),
         height: drawn.height(),
         row_height: ROW,

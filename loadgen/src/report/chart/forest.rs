@@ -2,8 +2,10 @@
 
 use super::Hues;
 use super::levels::letters;
+use super::room::{ROWS, Room};
 use super::rows::{ROW, Rows, Track};
 use crate::measurement::store::file_name;
+use crate::quantity::Better;
 use crate::record::Workload;
 use crate::report::svg::Picture;
 use crate::report::table::Grid;
@@ -19,19 +21,33 @@ pub(super) fn picture(table: &Table, workload: &Workload, hues: &Hues) -> Option
         .iter()
         .map(|row| format!("{} {} {}", row.name, row.text, row.detail))
         .collect();
+    let better = match table.quantity.more_is_better() {
+        true => Better::More,
+        false => Better::Less,
+    };
+    let ratios: Vec<Option<f64>> = rows.iter().map(|row| row.figure).collect();
+    let room = Room::of(&ratios, better, ROWS);
+    let data = rows.iter().map(line).collect();
     let drawn = Rows {
         axis: format!("ratio to {}", best.target),
         print: &print,
         reference: Some(1.0),
-        rows,
+        rows: room.keep(rows),
     };
     Some(Picture {
         name: format!("ratios-{}", file_name(&table.workload)),
-        title: format!("{}: {}, ratio to {}", table.workload, table.quantity.title(), best.target),
+        title: format!(
+            "{}: {}, ratio to {}",
+            table.workload,
+            table.quantity.title(),
+            best.target
+        ),
         about: workload_line(workload),
-        legend: "Mark: ratio to the best target. Whisker: interval that holds for all pairs of the table together with 95 %; one that \
-                 crosses 1 shows no difference. Targets that share a letter are not told apart."
-            .to_string(),
+        legend: format!(
+            "Mark: ratio to the best target. Whisker: interval that holds for all pairs of the table together with 95 %; one that \
+             crosses 1 shows no difference. Targets that share a letter are not told apart.{}",
+            room.sentence()
+        ),
         summary: format!("Ratio of each target to {}: {}.", best.target, told.join(", ")),
         height: drawn.height(),
         row_height: ROW,
@@ -39,8 +55,10 @@ pub(super) fn picture(table: &Table, workload: &Workload, hues: &Hues) -> Option
         body: drawn.draw(false),
         log_body: Some(drawn.draw(true)),
         data: Grid {
-            headings: ["target", "ratio", "interval of 95 %", "letters"].map(str::to_string).into(),
-            rows: drawn.rows.iter().map(line).collect(),
+            headings: ["target", "ratio", "interval of 95 %", "letters"]
+                .map(str::to_string)
+                .into(),
+            rows: data,
         },
     })
 }

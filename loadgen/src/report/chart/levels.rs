@@ -1,8 +1,10 @@
 //! What is judged under a workload, target by target: the level with its own interval, best first.
 
 use super::Hues;
+use super::room::{ROWS, Room};
 use super::rows::{ROW, Rows, Track};
 use crate::measurement::store::file_name;
+use crate::quantity::Better;
 use crate::record::Workload;
 use crate::report::claims::level;
 use crate::report::columns::nothing;
@@ -41,16 +43,17 @@ pub(super) fn picture(table: &Table, workload: &Workload, hues: &Hues) -> Option
         return None;
     }
     let print = |figure| level(table.quantity, figure);
+    let (better, word) = match table.quantity.more_is_better() {
+        true => (Better::More, "more"),
+        false => (Better::Less, "less"),
+    };
+    let figures: Vec<Option<f64>> = table.targets.iter().map(|target| target.level).collect();
+    let room = Room::of(&figures, better, ROWS);
     let drawn = Rows {
         axis: axis(table.quantity).to_string(),
         print: &print,
         reference: None,
-        rows: table.targets.iter().map(|target| track(table, target, hues)).collect(),
-    };
-    let better = if table.quantity.more_is_better() {
-        "more"
-    } else {
-        "less"
+        rows: room.keep(table.targets.iter().map(|target| track(table, target, hues))),
     };
     let letters = match has_rounds_enough(table) {
         true => {
@@ -62,7 +65,10 @@ pub(super) fn picture(table: &Table, workload: &Workload, hues: &Hues) -> Option
         name: name(table),
         title: format!("{}: {}", table.workload, table.quantity.title()),
         about: workload_line(workload),
-        legend: format!("Mark: level over all rounds; {better} is better. Whisker: its own interval of 95 %.{letters}"),
+        legend: format!(
+            "Mark: level over all rounds; {word} is better. Whisker: its own interval of 95 %.{letters}{}",
+            room.sentence()
+        ),
         summary: summary(table),
         height: drawn.height(),
         row_height: ROW,

@@ -6,6 +6,7 @@ mod distance;
 mod forest;
 mod levels;
 mod over;
+mod room;
 mod rows;
 mod series;
 mod spectrum;
@@ -75,21 +76,30 @@ pub fn of_run(file: &SuiteFile, results: &Results, stored: &[Stored]) -> Vec<Pic
     distance.into_iter().chain(series::picture(results, stored)).collect()
 }
 
-/// The file of the chart of messages per second.
+/// The chart of messages per second as an image in Markdown.
 #[must_use]
-pub fn rate_file(workload: &str) -> String {
-    format!("{}.svg", name_of(&MESSAGES_PER_S, workload))
+pub fn rate_image(workload: &str) -> String {
+    format!(
+        "![messages per second, {workload}]({}.svg)",
+        name_of(&MESSAGES_PER_S, workload)
+    )
 }
 
-/// The file of [`level`].
+/// The chart of what is judged first under a workload as an image in Markdown; none where no target has a level. `folder` is the
+/// way to the files, with a slash behind it, or nothing in the folder itself.
 #[must_use]
-pub fn level_file(table: &Table) -> String {
-    format!("{}.svg", levels::name(table))
+pub fn level_image(results: &Results, workload: &Workload, folder: &str) -> Option<String> {
+    let table = first_table(results, workload).filter(|table| has_level(table))?;
+    Some(format!(
+        "![{} of every target, {}]({folder}{}.svg)",
+        table.quantity.title(),
+        workload.name,
+        levels::name(table)
+    ))
 }
 
 /// Whether there is anything to draw of it.
-#[must_use]
-pub fn has_level(table: &Table) -> bool {
+fn has_level(table: &Table) -> bool {
     table.targets.iter().any(|target| target.level.is_some())
 }
 

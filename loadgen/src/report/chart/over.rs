@@ -1,8 +1,9 @@
 //! Charts of suites that vary one thing from workload to workload: clients of a closed loop, or the rate of an open one. Nothing
 //! where fewer than three values were measured.
 
+use super::room::{LINES, Room};
 use super::{Hues, title};
-use crate::quantity::{CPU_PER_MESSAGE, MEMORY, MEMORY_KERNEL, MESSAGES_PER_S, PLANNED_PER_S, Quantity};
+use crate::quantity::{Better, CPU_PER_MESSAGE, MEMORY, MEMORY_KERNEL, MESSAGES_PER_S, PLANNED_PER_S, Quantity};
 use crate::record::{Latency, Workload};
 use crate::report::columns::nothing;
 use crate::report::curve::{Across, Chart, Dot, Kind, Line, Panel, picture as curve};
@@ -79,8 +80,14 @@ fn clients(workload: &Workload, _: &Row) -> Option<f64> {
 type Column<'a> = (&'a str, &'a dyn Fn(&Row) -> String);
 
 impl Varied<'_> {
-    /// A line for each target.
-    fn lines(&self, hues: &Hues, read: &dyn Fn(&Row) -> Option<f64>) -> Vec<Line> {
+    /// Which targets there is room for, by what they show at the last value.
+    fn room(&self, better: Better, read: &dyn Fn(&Row) -> Option<f64>) -> Room {
+        let last = |(_, rows): &(&str, Vec<(f64, &Row)>)| read(rows.last()?.1);
+        Room::of(&self.targets.iter().map(last).collect::<Vec<_>>(), better, LINES)
+    }
+
+    /// A line for each target that there is room for.
+    fn lines(&self, hues: &Hues, room: &Room, read: &dyn Fn(&Row) -> Option<f64>) -> Vec<Line> {
         let mut seen: Vec<Hue> = Vec::new();
         let line = |(target, rows): &(&str, Vec<(f64, &Row)>)| {
             let hue = hues.target(target);
@@ -88,7 +95,7 @@ impl Varied<'_> {
             seen.push(hue);
             line(target, hue, dash, rows, read)
         };
-        self.targets.iter().map(line).collect()
+        room.keep(&self.targets).into_iter().map(line).collect()
     }
 
     fn data(&self, x: &str, columns: &[Column<'_>]) -> Grid {
@@ -125,9 +132,10 @@ fn line(name: &str, hue: Hue, dash: usize, rows: &[(f64, &Row)], read: &dyn Fn(&
 
 /// Messages per second, and what one costs, over clients.
 fn speed(varied: &Varied<'_>, hues: &Hues) -> Picture {
+    let room = varied.room(Better::More, &|row| row.figure(&MESSAGES_PER_S));
     let panel = |quantity: &'static Quantity| Panel {
         title: title(quantity),
-        lines: varied.lines(hues, &|row| row.figure(quantity)),
+        lines: varied.lines(hues, &room, &|row| row.figure(quantity)),
         limit: None,
         is_log: false,
         print: Box::new(|value| quantity.print(value)),
@@ -139,7 +147,10 @@ fn speed(varied: &Varied<'_>, hues: &Hues) -> Picture {
         name: "over-clients".to_string(),
         title: "Messages per second and CPU per message over clients".to_string(),
         about: "closed loop: each client sends its next message when the reply is there".to_string(),
-        legend: "Each point: median of the valid rounds. Hollow: no round was valid. A line is broken where nothing was measured.".to_string(),
+        legend: format!(
+            "Each point: median of the valid rounds. Hollow: no round was valid. A line is broken where nothing was measured.{}",
+            room.sentence()
+        ),
         summary: "Messages per second, and the server's CPU per message, of each target over the number of clients; the figures are in the table."
             .to_string(),
         x: over_clients("clients"),
@@ -163,7 +174,8 @@ fn over_clients(title: &str) -> Across {
 /// User and kernel memory together over connections; none where neither is known.
 fn memory(varied: &Varied<'_>, hues: &Hues) -> Option<Picture> {
     let whole = |row: &Row| Some(row.figure(&MEMORY)? + row.figure(&MEMORY_KERNEL)?);
-    let lines = varied.lines(hues, &whole);
+    let room = varied.room(Better::Less, &whole);
+    let lines = varied.lines(hues, &room, &whole);
     let is_known = lines.iter().flat_map(|line| &line.dots).any(|dot| dot.y.is_some());
     is_known.then(|| {
         curve(Chart {
@@ -171,7 +183,10 @@ fn memory(varied: &Varied<'_>, hues: &Hues) -> Option<Picture> {
             title: "Memory of the server over connections".to_string(),
             about: "user memory (PSS of the process tree) and kernel memory together, all clients connected"
                 .to_string(),
-            legend: "Each point: median of the valid rounds. Hollow: no round was valid.".to_string(),
+            legend: format!(
+                "Each point: median of the valid rounds. Hollow: no round was valid.{}",
+                room.sentence()
+            ),
             summary: "Memory of each target over the number of connections; the figures are in the table.".to_string(),
             x: over_clients("connections"),
             panels: vec![Panel {
@@ -206,9 +221,11 @@ const PERCENTILES: [Percentile; 3] = [
 /// Percentiles of the response over the offered load: a panel for each target, its knee in the title.
 fn load(varied: &Varied<'_>, hues: &Hues) -> Picture {
     let of = |read: fn(&Latency) -> Option<u64>| move |row: &Row| read(&row.latency.response).map(count_f64);
-    let panels = varied
-        .targets
-        .iter()
+    // By the response at the highest rate that was measured.
+    let room = varied.room(Better::Less, &of(|latency| latency.p50));
+    let panels = room
+        .keep(&varied.targets)
+        .into_iter()
         .filter(|(_, rows)| !rows.is_empty())
         .map(|(target, rows)| {
             let lines = (0..).zip(PERCENTILES);
@@ -232,9 +249,12 @@ fn load(varied: &Varied<'_>, hues: &Hues) -> Picture {
         name: "response-over-load".to_string(),
         title: "Response time over offered load".to_string(),
         about: "open loop: messages leave by plan, and waiting counts from the planned time".to_string(),
-        legend: "Percentiles of all rounds merged. The knee is the highest rate before the median is twice that of the lowest rate."
+        legend: format!(
+            "Percentiles of all rounds merged. The knee is the highest rate before the median is twice that of the lowest rate.{}",
+            room.sentence()
+        ),
+        summary: "Percentiles of the response time of each target over the planned rate; the figures are in the table."
             .to_string(),
-        summary: "Percentiles of the response time of each target over the planned rate; the figures are in the table.".to_string(),
         x: Across {
             title: "planned messages per second".to_string(),
             kind: Kind::Linear,

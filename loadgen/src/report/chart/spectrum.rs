@@ -1,8 +1,9 @@
 //! The distribution of the response of every target under one workload, over percentiles as HdrHistogram draws them: each
 //! step to the right is a tenth of what lies beyond.
 
+use super::room::{LINES, Room};
 use crate::measurement::store::file_name;
-use crate::quantity::Clock;
+use crate::quantity::{Better, Clock};
 use crate::record::{Latency, Workload};
 use crate::recorder::latency::PARTS;
 use crate::report::curve::{Across, Chart, Dot, Kind, Line, Panel, picture as curve};
@@ -24,8 +25,10 @@ pub(super) fn picture(workload: &Workload, rows: &[&Row]) -> Option<Picture> {
     if told.is_empty() {
         return None;
     }
+    let p99 = |row: &&Row| row.latency.response.p99.or(row.latency.response.p50).map(count_f64);
+    let room = Room::of(&told.iter().map(p99).collect::<Vec<_>>(), Better::Less, LINES);
     let mut seen: Vec<Hue> = Vec::new();
-    let lines = told.iter().map(|row| {
+    let lines = room.keep(&told).into_iter().map(|row| {
         let hue = Hue::of(row.model.as_deref());
         let dash = seen.iter().filter(|other| **other == hue).count() % DASHES;
         seen.push(hue);
@@ -40,7 +43,8 @@ pub(super) fn picture(workload: &Workload, rows: &[&Row]) -> Option<Picture> {
         title: format!("{}: response time by percentile", workload.name),
         about: workload_line(workload),
         legend: format!(
-            "All rounds merged in which percentiles stand, as far as 100 samples lie beyond; {waits}. Lower is better."
+            "All rounds merged in which percentiles stand, as far as 100 samples lie beyond; {waits}. Lower is better.{}",
+            room.sentence()
         ),
         summary: summary(workload, &told),
         x: Across {

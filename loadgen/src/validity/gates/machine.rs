@@ -17,7 +17,7 @@ const RUN_QUEUE_DELAY_PERCENT_OPEN: f64 = 2.0;
 /// Share of wake-ups that may be more than a millisecond late, in percent: p99.9 within it.
 pub const HICCUPS_PERCENT: f64 = 0.1;
 /// Longest window of 100 ms: a longer one means that loadgen itself stood still.
-const WINDOW_S: f64 = 0.2;
+const LONGEST_WINDOW_S: f64 = 0.2;
 /// Share of the measured phase that no window covers, in percent: loadgen stood still when it began.
 const UNCOVERED_PERCENT: f64 = 1.0;
 /// What may be missing in any case: the conductor's own wake-up at the end of a short phase comes late too.
@@ -181,8 +181,10 @@ pub(super) fn windows(measurement: &Measurement, gates: &mut Gates) {
         .iter()
         .map(|window| window.length_s)
         .fold(0.0, f64::max);
-    gates.limit(GateName::WindowGap, Some(longest), WINDOW_S, |observed| {
-        format!("loadgen itself stood still: a window of 0.1 s took {observed:.2} s (limit {WINDOW_S} s); {why}")
+    gates.limit(GateName::WindowGap, Some(longest), LONGEST_WINDOW_S, |observed| {
+        format!(
+            "loadgen itself stood still: a window of 0.1 s took {observed:.2} s (limit {LONGEST_WINDOW_S} s); {why}"
+        )
     });
     // What it stood still before its first message is in no window at all. A job has none.
     let phase_s = measurement.throughput.duration_s;

@@ -110,6 +110,8 @@ struct Client {
     left: u64,
     /// Number of the next message, over all connections.
     next_message: u64,
+    /// Whether the plan deals messages to it.
+    is_active: bool,
     /// Whether it stands in line for a message of the plan.
     in_line: bool,
     /// The message of the plan for which the connection is being opened.
@@ -118,7 +120,7 @@ struct Client {
 
 impl Client {
     /// A client without a connection.
-    fn new(pipeline: usize) -> Self {
+    fn new(pipeline: usize, is_active: bool) -> Self {
         Self {
             socket: None,
             state: State::Closed,
@@ -131,6 +133,7 @@ impl Client {
             connection: Connection::new(pipeline),
             left: 0,
             next_message: 0,
+            is_active,
             in_line: false,
             pending: None,
         }
@@ -219,7 +222,8 @@ impl<'a> EventLoop<'a> {
         let workload = &setup.plan.workload;
         let sizes = Sizes::new(workload.size_min_bytes, workload.size_max_bytes, setup.plan.seed);
         let count = setup.clients as usize;
-        let clients = (0..count).map(|_| Client::new(workload.pipeline as usize)).collect();
+        let client = |slot| Client::new(workload.pipeline as usize, workload.is_active(setup.number(slot)));
+        let clients = (0..count).map(client).collect();
         let by_plan = workload.open_loop().map(|open| {
             let schedule = Schedule::new(open, setup.plan.seed);
             ByPlan::new(Dealer::new(&control.plan, worker, schedule), open.waiting, count)

@@ -3,3 +3,4 @@
 pub mod destination;
 pub mod merge;
 pub mod store;
+pub mod whole;

@@ -1,5 +1,6 @@
 //! From what was typed to the suite: a new one, or a stored one with the limits of this sitting.
 
+use super::suites::{Chosen, chosen_suite};
 use super::{CompareArgs, Here, dimension, label, milliseconds, same_place, without_path, workloads};
 use crate::cmd::resolve::servers::servers;
 use crate::cmd::resolve::{clients, reach};
@@ -7,7 +8,9 @@ use crate::failure::Failure;
 use crate::notice::notice;
 use crate::record::{External, NetworkChoice, NetworkKind, Reach, SCHEMA_VERSION, Start, Workload};
 use crate::subject;
+use crate::suite::load::Load;
 use crate::suite::matrix::{self, PlanBase, Suite, SuiteFile};
+use crate::suite::need::{self, LeftOut};
 use crate::suite::preset;
 use crate::suite::tracked;
 use crate::text::count;
@@ -31,7 +34,7 @@ pub(super) fn is_open_ended(args: &CompareArgs) -> bool {
 /// A stored suite with the limits of this sitting.
 pub(super) fn resumed(args: &CompareArgs, mut file: SuiteFile) -> SuiteFile {
     if let Some(rounds) = args.rounds.or(is_open_ended(args).then_some(MOST_ROUNDS)) {
-        file.suite.rounds_max = rounds;
+        file.suite.rounds_max = file.suite.rounds_before() + rounds;
     }
     file.suite.precision = args.precision.or(file.suite.precision);
     if let Some(budget) = args.budget {
@@ -40,8 +43,36 @@ pub(super) fn resumed(args: &CompareArgs, mut file: SuiteFile) -> SuiteFile {
     file
 }
 
-/// The suite that was asked for, before its first trial.
-pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<SuiteFile, Failure> {
+/// The suite that was asked for, with what this machine can have of it; what it cannot is told.
+///
+/// # Errors
+/// Usage, with the flag, its value and the fix; or when nothing of the suite can be had here.
+pub(super) fn new_suite(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<SuiteFile, Failure> {
+    let mut file = match chosen_suite(args)? {
+        None => suite_file(args, None, here, now)?,
+        Some(chosen) => suite_file(&chosen.over(args), Some(chosen), here, now)?,
+    };
+    need::leave_out(&mut file.suite, &here.machine, same_place::network(&file.suite, here));
+    let lacks = |left_out: &LeftOut| format!("{}: {}", left_out.workload, left_out.why);
+    if file.suite.workloads.is_empty() {
+        let all: Vec<String> = file.suite.left_out.iter().map(lacks).collect();
+        return Err(Failure::usage(format!("no workload can be had here: {}", all.join("; "))));
+    }
+    if !args.quiet {
+        for left_out in &file.suite.left_out {
+            notice(format_args!("left out: {}", lacks(left_out)));
+        }
+    }
+    Ok(fitting(file, here))
+}
+
+/// What was typed, before its first trial.
+fn suite_file(
+    args: &CompareArgs,
+    suite: Option<Chosen>,
+    here: &Here,
+    now: jiff::Timestamp,
+) -> Result<SuiteFile, Failure> {
     let is_running = args.targets.as_deref() == Some(RUNNING);
     let network = network(args, here)?;
     let (targets, externals) = chosen(args)?;
@@ -49,9 +80,20 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
     check_two(args, &targets)?;
     let start = if is_running { Start::Never } else { Start::Always };
     let flags = dimension::of(args, &targets, &externals, start)?;
-    let workloads = with_clients(args, workloads::workloads(args, flags.dimension.is_some())?)?;
+    let has_dimension = flags.dimension.is_some();
+    let (name, workloads, counting) = match suite {
+        Some(suite) => (suite.name, suite.workloads, suite.counting),
+        None => (
+            suite_name(args).to_string(),
+            workloads::workloads(args, has_dimension)?,
+            preset::counting(),
+        ),
+    };
+    let workloads = with_clients(args, workloads)?;
+    let load = Load::of(&workloads);
     let control = control(&targets).filter(|_| !args.no_control);
-    let counting = counting(args, flags.dimension.is_some())?;
+    // System calls of a message are the same at any number of workers, and work adds none: at several values none are counted.
+    let counting = with_clients(args, if has_dimension { Vec::new() } else { counting })?;
     let label_text = args.label.clone().unwrap_or_else(|| here.label.clone());
     Ok(SuiteFile {
         schema_version: SCHEMA_VERSION.to_string(),
@@ -61,16 +103,14 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
         spent_ms: 0,
         ended: None,
         suite: Suite {
-            name: suite_name(args).to_string(),
+            name,
             externals,
             targets,
             workloads,
             dimension: flags.dimension,
-            rounds_max: match args.rounds {
-                Some(rounds) => rounds,
-                None if is_open_ended(args) => MOST_ROUNDS,
-                None => DEFAULT_ROUNDS,
-            },
+            rounds_max: rounds(args) + load.as_ref().map_or(0, |load| load.rounds),
+            load,
+            left_out: Vec::new(),
             budget_ms: milliseconds(args.budget.unwrap_or(match args.fail_on_regression {
                 None => DEFAULT_BUDGET,
                 Some(_) => REGRESSION_BUDGET,
@@ -101,11 +141,12 @@ fn control(targets: &[String]) -> Option<String> {
     thread.or(targets.first()).cloned()
 }
 
-/// System calls of a message are the same at any number of workers, and work adds none: at several values none are counted.
-fn counting(args: &CompareArgs, has_dimension: bool) -> Result<Vec<Workload>, Failure> {
-    match has_dimension {
-        false => with_clients(args, preset::counting()),
-        true => Ok(Vec::new()),
+/// Of the workloads that are compared.
+fn rounds(args: &CompareArgs) -> u32 {
+    match args.rounds {
+        Some(rounds) => rounds,
+        None if is_open_ended(args) => MOST_ROUNDS,
+        None => DEFAULT_ROUNDS,
     }
 }
 
@@ -170,7 +211,7 @@ fn check_two(args: &CompareArgs, targets: &[String]) -> Result<(), Failure> {
 }
 
 /// With a number of connections for `churn` that the network can track, where it tracks them; one line says so.
-pub(super) fn fitting(mut file: SuiteFile, here: &Here) -> SuiteFile {
+fn fitting(mut file: SuiteFile, here: &Here) -> SuiteFile {
     let tracking = here
         .tracking
         .filter(|_| same_place::network(&file.suite, here) == NetworkKind::Host);

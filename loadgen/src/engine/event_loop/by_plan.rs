@@ -62,7 +62,7 @@ impl EventLoop<'_> {
     pub(super) fn offer(&mut self, slot: usize) {
         let Some(by_plan) = &mut self.by_plan else { return };
         let client = &mut self.clients[slot];
-        if !client.in_line && client.has_room(self.depth, self.carries) {
+        if client.is_active && !client.in_line && client.has_room(self.depth, self.carries) {
             client.in_line = true;
             if by_plan.dealer.is_busy() {
                 by_plan.free_since_ns = now_ns();

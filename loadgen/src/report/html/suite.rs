@@ -12,6 +12,7 @@ use crate::report::folder::Charts;
 use crate::report::markdown::command;
 use crate::report::portraits::{Portrait, portraits};
 use crate::report::svg::{Hue, Picture};
+use crate::report::varied::{self, Varied};
 use crate::report::{facts, original, screen, sheets, terminal};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
@@ -35,8 +36,7 @@ pub fn suite(file: &SuiteFile, results: &Results, stored: &[Stored], charts: &Ch
         ));
     }
     if !charts.over_workloads.is_empty() {
-        let figures = figures(&charts.over_workloads, &hue);
-        sections.push(Section::new("over", "Over clients and load", vec![figures]));
+        sections.insert(1, Section::new("over", "Over clients and load", over(file, results, charts, &hue)));
     }
     sections.extend([
         Section::new("run", "The run", run(charts, &hue)),
@@ -62,7 +62,7 @@ fn shown_models(results: &Results) -> Vec<&'static str> {
 
 /// The first screen: sentences, the tables with letters, one chart.
 fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str) -> Hue) -> Vec<Block> {
-    let mut blocks = list(screen::found(file, &results.findings));
+    let mut blocks = list(screen::found(file, results));
     let tables = sheets::grids(file, &results.findings).into_iter().map(|sheet| {
         let table = Table::new(&sheet.title.replace('`', ""), sheet.grid).by_target(hue);
         table.with_foot(sheet.below)
@@ -79,10 +79,19 @@ fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str
     {
         blocks.push(Block::Figures(vec![Figure::new(picture, "-first", hue)]));
     }
-    if let Some(missing) = Block::list("", &screen::missing(results)) {
+    let missing: Vec<String> = screen::left_out(file).into_iter().chain(screen::missing(results)).collect();
+    if let Some(missing) = Block::list("", &missing) {
         blocks.extend([Block::Heading("Missing or void".to_string()), missing]);
     }
     blocks
+}
+
+/// Charts and tables over what the suite varies.
+fn over(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str) -> Hue) -> Vec<Block> {
+    let varied = varied::all(file, results);
+    let tables = varied.iter().flat_map(Varied::tables);
+    let tables = tables.map(|(title, grid)| Table::new(&facts::capital(&title), grid).by_target(hue));
+    vec![figures(&charts.over_workloads, hue), Block::Tables(tables.collect())]
 }
 
 fn models(portraits: &[Portrait]) -> Vec<Block> {

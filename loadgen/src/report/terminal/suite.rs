@@ -6,6 +6,7 @@ use crate::report::claims::{control, sentences};
 use crate::report::columns::{GROUPS, columns, filled, name};
 use crate::report::original;
 use crate::report::table::{self, fitted};
+use crate::report::varied;
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
 use crate::text::{counted, workload as workload_line};
@@ -16,7 +17,12 @@ use std::fmt::Write as _;
 pub fn suite(file: &SuiteFile, results: &Results, width: u16) -> String {
     let workloads = file.suite.workloads.iter();
     let text: String = workloads.map(|each| workload(each, results, width) + "\n").collect();
-    text + &footer(results, width)
+    let varied = varied::all(file, results);
+    let over = match varied.is_empty() {
+        true => String::new(),
+        false => varied::drawn(&varied, width, usize::MAX) + "\n",
+    };
+    text + &over + &footer(results, width)
 }
 
 /// The table of one workload, with what it says.

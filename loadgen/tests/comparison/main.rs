@@ -11,5 +11,6 @@ mod publish;
 mod schema;
 mod store;
 mod suite;
+mod suites;
 mod synthetic;
 mod tables;

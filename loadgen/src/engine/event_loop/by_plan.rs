@@ -55,6 +55,10 @@ impl EventLoop<'_> {
                 State::Connecting | State::Closing => {}
             }
         }
+        // Where none of its clients sends, the messages are others' from the first on.
+        if let Some(by_plan) = self.by_plan.as_mut().filter(|by_plan| by_plan.free.is_empty()) {
+            by_plan.dealer.say_busy(true);
+        }
     }
 
     /// Puts a client in line for a message, if it can take one and does not stand there.

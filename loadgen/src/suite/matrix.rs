@@ -330,7 +330,7 @@ impl Suite {
         if !self.is_measurable(pair) {
             return Duration::ZERO;
         }
-        let around = Duration::from_millis(1200);
+        let around = Duration::from_millis(1200) + self.workload(&pair.workload).map_or(Duration::ZERO, comes_and_goes);
         self.workload(&pair.workload).map_or(around, |workload| {
             let once = workload.messages_planned().unwrap_or(0) * self.work_ns_of(pair).unwrap_or(0);
             let repeated = Duration::from_millis(self.base.repeat_for_ms).max(Duration::from_nanos(once));
@@ -338,6 +338,12 @@ impl Suite {
             around + Duration::from_millis(workload.warmup_ms) + measured
         })
     }
+}
+
+/// How much longer more than a thousand clients take to connect and to leave than a thousand do.
+fn comes_and_goes(workload: &Workload) -> Duration {
+    const EACH: Duration = Duration::from_micros(300);
+    EACH * workload.clients.saturating_sub(1000)
 }
 
 /// The targets that `names` stand for: `default`, `all`, names of the catalog or of `externals`, and addresses, separated by commas.

@@ -144,7 +144,10 @@ fn only_the_active_clients_of_a_crowd_send_and_all_stay_connected() {
         let recorded = run(echo_server(|_| Misdeed::None), &plan);
         assert_conserved(&recorded);
         let recorder = &recorded.recorder;
-        assert_eq!((recorder.outcomes.counts.ok, recorder.outcomes.counts.dropped), (1_000, 0));
+        assert_eq!(
+            (recorder.outcomes.counts.ok, recorder.outcomes.counts.dropped),
+            (1_000, 0)
+        );
         assert_eq!(recorder.outcomes.connections.reached, 200);
         let sent: Vec<bool> = recorder.ok_of_client.iter().map(|&ok| ok > 0).collect();
         assert_eq!(sent, is_active, "{threads} threads");

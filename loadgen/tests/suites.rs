@@ -32,7 +32,11 @@ fn has_load(folder: &Path) -> bool {
 fn a_killed_suite_of_loads_goes_on_at_the_same_rates() {
     let folder = tempfile::tempdir().unwrap();
     let suite = folder.path().join("small.toml");
-    fs::write(&suite, "name = \"small\"\ntargets = [\"thread\"]\nload = [10, 20]\nrounds = 1\nbudget = \"10m\"\n").unwrap();
+    fs::write(
+        &suite,
+        "name = \"small\"\ntargets = [\"thread\"]\nload = [10, 20]\nrounds = 1\nbudget = \"10m\"\n",
+    )
+    .unwrap();
     let results = folder.path().join("results");
     let (suite, into) = (suite.to_str().unwrap(), results.to_str().unwrap());
     let mut child = compare(&["--suite", suite, "--results", into, "--no-control"])

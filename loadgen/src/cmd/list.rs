@@ -21,7 +21,12 @@ pub fn run(own: &ServerArgs) -> Result<String, Failure> {
     if !own.is_empty() {
         text += &format!("\nYour own servers\n{}\n", own_servers(&own));
     }
-    Ok(text + &format!("\nWorkloads\n{}\n\nSuites (compare --suite NAME)\n{}\n", workloads(), suites()))
+    Ok(text
+        + &format!(
+            "\nWorkloads\n{}\n\nSuites (compare --suite NAME)\n{}\n",
+            workloads(),
+            suites()
+        ))
 }
 
 fn own_servers(own: &[External]) -> Table {

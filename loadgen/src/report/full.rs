@@ -36,7 +36,15 @@ pub fn readme(full: &FullFile, parts: &[(SuiteFile, Results)]) -> String {
             minutes(Duration::from_millis(file.spent_ms)),
         ]
     });
-    let headings = ["suite", "what it shows", "state", "rounds", "trials", "with void figures", "time"];
+    let headings = [
+        "suite",
+        "what it shows",
+        "state",
+        "rounds",
+        "trials",
+        "with void figures",
+        "time",
+    ];
     text.push_str(&markdown(&headings, 3, rows));
     text.push_str("\nEach folder is that of one comparison: `loadgen report`, `diff` and `reproduce` take it alone. Figures of two suites never share a table.\n");
     text

@@ -86,12 +86,13 @@ fn found(file: &SuiteFile, results: &Results) -> String {
 fn over(file: &SuiteFile, results: &Results) -> String {
     let mut text = String::new();
     for varied in varied::all(file, results) {
-        let _ = writeln!(text, "\n## {}", varied.along.title());
+        let _ = writeln!(text, "## {}", varied.along.title());
         for picture in chart::of_varied(file, &varied, &chart::Hues::of(results)) {
             let _ = writeln!(text, "\n![{}]({}.svg)", picture.title, picture.name);
         }
+        text.push('\n');
         for (title, grid) in varied.tables() {
-            let _ = writeln!(text, "\n{}:\n\n{}", facts::capital(&title), grid.markdown(1));
+            let _ = writeln!(text, "{}:\n\n{}", facts::capital(&title), grid.markdown(1));
         }
     }
     text

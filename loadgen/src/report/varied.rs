@@ -161,10 +161,10 @@ pub fn all<'a>(file: &'a SuiteFile, results: &'a Results) -> Vec<Varied<'a>> {
 fn varied<'a>(file: &'a SuiteFile, results: &'a Results, along: Along) -> Option<Varied<'a>> {
     let fitting = file.suite.workloads.iter();
     let fitting = fitting.filter_map(|workload| Some((along.of(workload)?, workload)));
-    let fitting: Vec<(f64, &Workload)> = fitting.collect();
+    let fitting: Vec<(f64, &'a Workload)> = fitting.collect();
     let (_, first) = *fitting.first()?;
     let of_target = |target: &'a String| {
-        let of = |(value, workload): &(f64, &Workload)| {
+        let of = |(value, workload): &(f64, &'a Workload)| {
             let mut rows = results.of_workload(&workload.name);
             let row = rows.find(|row| row.name == *target && !row.control)?;
             Some((*value, row))
@@ -240,7 +240,9 @@ impl Varied<'_> {
     /// With how many clients each target answers most.
     fn most(&self) -> Option<String> {
         let of = |(target, rows): &(&str, Vec<(f64, &Row)>)| {
-            let known = rows.iter().filter_map(|(clients, row)| Some((*clients, (MESSAGES.read)(row)?)));
+            let known = rows
+                .iter()
+                .filter_map(|(clients, row)| Some((*clients, (MESSAGES.read)(row)?)));
             let (clients, most) = known.max_by(|one, other| one.1.total_cmp(&other.1))?;
             let clients = counted(round_u64(clients), "client", "clients");
             Some(format!("{target} {} with {clients}", (MESSAGES.print)(most)))
@@ -251,7 +253,9 @@ impl Varied<'_> {
 
     /// What the loads are shares of.
     fn saturated(&self, file: &SuiteFile) -> Vec<String> {
-        let Some(load) = &file.suite.load else { return Vec::new() };
+        let Some(load) = &file.suite.load else {
+            return Vec::new();
+        };
         if load.saturated_per_s.is_empty() {
             return vec!["what the targets reach saturated is not known yet, so no load was offered".to_string()];
         }
@@ -301,7 +305,9 @@ pub enum Knee {
 /// The knee of one target; none where fewer than two medians stand. A value without one says nothing.
 #[must_use]
 pub fn knee(rows: &[(f64, &Row)]) -> Option<Knee> {
-    let known = rows.iter().filter_map(|(value, row)| Some((*value, row.latency.response.p50?)));
+    let known = rows
+        .iter()
+        .filter_map(|(value, row)| Some((*value, row.latency.response.p50?)));
     let known: Vec<(f64, u64)> = known.collect();
     let ([(_, base), ..], [.., (last, _)]) = (&known[..], &known[..]) else {
         return None;

@@ -183,7 +183,11 @@ mod tests {
     fn the_first_rounds_saturate_and_the_others_offer_shares() {
         let suite = loads();
         let of_round = |round| -> Vec<String> {
-            let mut names: Vec<String> = suite.pairs_of_round(round).into_iter().map(|pair| pair.workload).collect();
+            let mut names: Vec<String> = suite
+                .pairs_of_round(round)
+                .into_iter()
+                .map(|pair| pair.workload)
+                .collect();
             names.dedup();
             names
         };

@@ -148,7 +148,11 @@ mod tests {
     #[test]
     fn a_crowd_has_a_hundred_who_send_and_the_last_has_one_in_a_hundred() {
         let crowd = find("crowd").unwrap().workloads();
-        let active = |workload: &Workload| (0..workload.clients).filter(|client| workload.is_active(*client)).count();
+        let active = |workload: &Workload| {
+            (0..workload.clients)
+                .filter(|client| workload.is_active(*client))
+                .count()
+        };
         assert_eq!(crowd.iter().map(active).collect::<Vec<_>>(), [100, 100, 100]);
         assert_eq!(crowd.last().map(|workload| workload.clients), Some(10_000));
     }

@@ -52,11 +52,15 @@ pub(super) fn new_suite(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -
         None => suite_file(args, None, here, now)?,
         Some(chosen) => suite_file(&chosen.over(args), Some(chosen), here, now)?,
     };
-    need::leave_out(&mut file.suite, &here.machine, same_place::network(&file.suite, here));
+    let network = same_place::network(&file.suite, here);
+    need::leave_out(&mut file.suite, &here.machine, network);
     let lacks = |left_out: &LeftOut| format!("{}: {}", left_out.workload, left_out.why);
     if file.suite.workloads.is_empty() {
         let all: Vec<String> = file.suite.left_out.iter().map(lacks).collect();
-        return Err(Failure::usage(format!("no workload can be had here: {}", all.join("; "))));
+        return Err(Failure::usage(format!(
+            "no workload can be had here: {}",
+            all.join("; ")
+        )));
     }
     if !args.quiet {
         for left_out in &file.suite.left_out {

@@ -11,7 +11,12 @@ pub(in crate::cmd) fn text(file: &SuiteFile) -> String {
     let suite = &file.suite;
     let whole = whole(file);
     let mut text = head(suite);
-    let _ = writeln!(text, "\norder of round {}, about {}:", whole.first, minutes(whole.first_time));
+    let _ = writeln!(
+        text,
+        "\norder of round {}, about {}:",
+        whole.first,
+        minutes(whole.first_time)
+    );
     for (place, pair) in (1..).zip(&order::of_round(suite, whole.first)) {
         let _ = writeln!(text, "  {place:>3}  {:<20} {}", pair.label(), pair.workload);
     }

@@ -1,7 +1,9 @@
 //! `compare --suite full`: all suites, one after another, each in a folder of its own inside one folder; and how they are gone on with.
 
 use super::asked::{new_suite, resumed};
-use super::{CompareArgs, Here, bytes_needed, dry_run, leftovers, measure, print, same_place, without_path};
+use super::{
+    CompareArgs, Here, bytes_needed, dry_run, leftovers, measure, print, require_valid, same_place, without_path,
+};
 use crate::compare::runner::Trials;
 use crate::failure::{Exit, Failure};
 use crate::measurement::store::{SUITE_FILE, Store, pretty_json, remove_half_written_below, write_atomically};
@@ -111,6 +113,7 @@ fn measure_all(
     let mut first_failure = None;
     for (place, mut file) in parts.into_iter().enumerate() {
         if is_done(&file) && !has_new_limits {
+            // Its tables and its verdict were given when it ended.
             continue;
         }
         let name = file.suite.name.clone();
@@ -121,7 +124,10 @@ fn measure_all(
         check_one_mode(&file.suite, store.records())?;
         let mut store = store.probed(bytes_needed(&file.suite))?;
         print(out, &format!("{}suite {name}\n", if place > 0 { "\n" } else { "" }));
-        let ended = measure(&mut file, &mut store, trials, args.quiet, out).map(|_| ());
+        let mut ended = measure(&mut file, &mut store, trials, args.quiet, out).map(|_| ());
+        if args.require_valid {
+            ended = ended.and_then(|()| require_valid(&file.suite, &store));
+        }
         write_index(folder)?;
         match ended {
             Ok(()) => {}

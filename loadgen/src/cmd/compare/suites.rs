@@ -123,7 +123,9 @@ impl<'de> Deserialize<'de> for Entry {
             type Value = Entry;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the name of a workload, or a table like { name = \"mine\", clients = 50, duration = \"1s\" }")
+                f.write_str(
+                    "the name of a workload, or a table like { name = \"mine\", clients = 50, duration = \"1s\" }",
+                )
             }
 
             fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Entry, E> {
@@ -191,7 +193,10 @@ fn workloads(entries: Vec<Entry>, path: &Path) -> Result<Vec<Workload>, String> 
     let of_entry = |entry: Entry| match entry {
         Entry::Named(name) => preset::find(&name).map(preset::Preset::workload).ok_or_else(|| {
             let known: Vec<&str> = preset::PRESETS.iter().map(|preset| preset.name).collect();
-            format!("workloads: `{name}` is none: known are {}, or give a table", known.join(", "))
+            format!(
+                "workloads: `{name}` is none: known are {}, or give a table",
+                known.join(", ")
+            )
         }),
         Entry::Table(mut table) => {
             let name = table

@@ -137,7 +137,11 @@ fn speed(varied: &Varied<'_>, hues: &Hues) -> Picture {
 /// User and kernel memory together over connections; none where neither is known.
 fn memory(varied: &Varied<'_>, hues: &Hues, name: &str) -> Option<Picture> {
     let panel = panel(varied, hues, WHOLE_MEMORY.name, &WHOLE_MEMORY, false);
-    let is_known = panel.lines.iter().flat_map(|line| &line.dots).any(|dot| dot.y.is_some());
+    let is_known = panel
+        .lines
+        .iter()
+        .flat_map(|line| &line.dots)
+        .any(|dot| dot.y.is_some());
     is_known.then(|| {
         let said = [
             name,

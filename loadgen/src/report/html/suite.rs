@@ -36,7 +36,10 @@ pub fn suite(file: &SuiteFile, results: &Results, stored: &[Stored], charts: &Ch
         ));
     }
     if !charts.over_workloads.is_empty() {
-        sections.insert(1, Section::new("over", "Over clients and load", over(file, results, charts, &hue)));
+        sections.insert(
+            1,
+            Section::new("over", "Over clients and load", over(file, results, charts, &hue)),
+        );
     }
     sections.extend([
         Section::new("run", "The run", run(charts, &hue)),
@@ -79,7 +82,10 @@ fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str
     {
         blocks.push(Block::Figures(vec![Figure::new(picture, "-first", hue)]));
     }
-    let missing: Vec<String> = screen::left_out(file).into_iter().chain(screen::missing(results)).collect();
+    let missing: Vec<String> = screen::left_out(file)
+        .into_iter()
+        .chain(screen::missing(results))
+        .collect();
     if let Some(missing) = Block::list("", &missing) {
         blocks.extend([Block::Heading("Missing or void".to_string()), missing]);
     }

@@ -165,7 +165,7 @@ fn crowd(varied: &Varied<'_>, hues: &Hues) -> Picture {
     let said = [
         "response-of-a-crowd",
         "Response time over connections",
-        "open loop at one rate for every target; the more are connected, the more of them are silent",
+        "open loop at one rate for every target, however many are connected",
         "Percentiles of all rounds merged. A line is broken where no percentile stands.",
         "Percentiles of the response time of each target over the number of connections; the figures are in the table.",
     ];

@@ -163,9 +163,11 @@ fn here(
     command: &[String],
     no_private_network: Option<String>,
 ) -> Result<Here, Failure> {
+    let machine = machine()?;
     Ok(Here {
         label: environment::label(),
-        base: PlanBase::resolve(pin, threads, server_workers, connections, &machine()?)?,
+        base: PlanBase::resolve(pin, threads, server_workers, connections, &machine)?,
+        machine,
         command: command.to_vec(),
         environment: environment::capture(),
         cpus: environment::usable_cpus(),

@@ -104,6 +104,9 @@ pub fn workload(workload: &Workload) -> String {
         Stop::TotalMessages(messages) => format!("{clients}, {} messages", count(messages)),
         Stop::AfterMs(_) => clients,
     }];
+    if let Some(active) = workload.active_clients.filter(|active| *active < workload.clients) {
+        parts.push(format!("{} of them active", count(active.into())));
+    }
     parts.push(sent(workload));
     if workload.pipeline > 1 {
         parts.push(format!("{} under way per client", workload.pipeline));
@@ -119,7 +122,7 @@ pub fn workload(workload: &Workload) -> String {
     }
     parts.push(match &workload.pacing {
         Pacing::ClosedLoop => "closed loop".to_string(),
-        Pacing::OpenLoop(open) => open_loop(open),
+        Pacing::OpenLoop(open) => open_loop(open, workload.percent_of_saturated),
     });
     parts.extend(workload.beside.as_ref().map(beside));
     if let Some(duration) = workload.duration() {
@@ -172,8 +175,13 @@ fn sent(workload: &Workload) -> String {
 }
 
 /// `open loop at 20,000/s`, `open loop at 20,000/s in bursts of 10, ramp 5 s`.
-fn open_loop(open: &OpenLoop) -> String {
-    let rate = count(open.rate_per_s);
+fn open_loop(open: &OpenLoop, percent_of_saturated: Option<u32>) -> String {
+    let rate = match percent_of_saturated {
+        // Of a suite, where each target has its own.
+        Some(percent) if open.rate_per_s == 0 => format!("{percent} % of what each target reaches saturated"),
+        Some(percent) => format!("{}/s ({percent} % of saturated)", count(open.rate_per_s)),
+        None => format!("{}/s", count(open.rate_per_s)),
+    };
     let arrivals = match open.arrivals {
         Arrivals::Constant => String::new(),
         Arrivals::Poisson => " at random (Poisson)".to_string(),
@@ -183,7 +191,7 @@ fn open_loop(open: &OpenLoop) -> String {
         0 => String::new(),
         ramp => format!(", ramp {}", milliseconds(ramp)),
     };
-    format!("open loop at {rate}/s{arrivals}{ramp}")
+    format!("open loop at {rate}{arrivals}{ramp}")
 }
 
 /// `10 s`, `0.5 s`, `250 ms` where it is no round part of a second.

@@ -130,6 +130,33 @@ fn a_constant_rate_is_planned_exactly_and_everything_comes_back() {
 }
 
 #[test]
+fn only_the_active_clients_of_a_crowd_send_and_all_stay_connected() {
+    for threads in [1, 3] {
+        let workload = Workload {
+            active_clients: Some(5),
+            ..open_loop(200, 2_000, 500)
+        };
+        let is_active: Vec<bool> = (0..200).map(|client| workload.is_active(client)).collect();
+        let plan = Plan {
+            threads,
+            ..plan(workload)
+        };
+        let recorded = run(echo_server(|_| Misdeed::None), &plan);
+        assert_conserved(&recorded);
+        let recorder = &recorded.recorder;
+        assert_eq!(
+            (recorder.outcomes.counts.ok, recorder.outcomes.counts.dropped),
+            (1_000, 0)
+        );
+        assert_eq!(recorder.outcomes.connections.reached, 200);
+        let sent: Vec<bool> = recorder.ok_of_client.iter().map(|&ok| ok > 0).collect();
+        assert_eq!(sent, is_active, "{threads} threads");
+        // One echo proves each connection; what was measured came from the five.
+        assert_eq!(recorder.totals.messages, 200 + 200 + 1_000);
+    }
+}
+
+#[test]
 fn with_clients_to_spare_response_is_send_lag_and_service() {
     let recorded = run(echo_server(|_| Misdeed::None), &plan(open_loop(300, 1_000, 500)));
     assert_conserved(&recorded);

@@ -3,7 +3,10 @@
 mod add;
 mod asked;
 mod dimension;
+mod dry_run;
+mod full;
 pub(super) mod same_place;
+mod suites;
 mod workloads;
 
 use super::arguments::{ClientArgs, ConnectionArgs, ServerArgs, seed, share_in_percent};
@@ -12,18 +15,18 @@ use super::progress::compare as progress;
 use crate::compare::runner::{SuiteEnd, Trials, run_suite};
 use crate::failure::{Exit, Failure};
 use crate::measurement::store::{Store, remove_half_written_below, remove_half_written_of};
-use crate::record::{Environment, Incomplete, Measurement, NetworkChoice};
+use crate::record::{Environment, Incomplete, Machine, Measurement, NetworkChoice};
 use crate::report::{screen, two};
 use crate::sampler::network::Tracking;
 use crate::suite::matrix::{PlanBase, Suite, SuiteFile};
-use crate::suite::order;
 use crate::suite::regression;
 use crate::suite::results::{Results, check_one_mode, void_cells};
-use crate::text::{counted, minutes, percent, workload as workload_line};
+use crate::text::{counted, percent};
 use crate::validity::invariants;
-use asked::{MOST_ROUNDS, fitting, resumed, suite_file};
+use asked::{MOST_ROUNDS, new_suite, resumed};
 pub use dimension::ServerFlagArgs;
-use std::fmt::Write as _;
+pub(super) use dry_run::text as dry_run;
+pub(super) use full::write_index;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,15 +49,15 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub client: ClientArgs,
 
+    /// What is compared and for how long: a suite from `loadgen list`, a TOML file of your own, or `full` for all suites one after
+    /// another, each in a folder of its own inside one [default: `default`]
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "source_addresses", "fail_on_regression"])]
+    pub suite: Option<String>,
+
     /// Workloads, separated by commas, or `default` [default: those of --workload where there are some; `steady` with several
     /// --workers or --work; else `default`]
     #[arg(long, value_name = "NAMES")]
     pub workloads: Option<String>,
-
-    /// A suite that brings its own workloads: `neighbour` (one greedy client among polite ones) or `conclusions` (a crash, CPU-bound
-    /// work, what clients cost)
-    #[arg(long, value_name = "NAME", value_parser = ["neighbour", "conclusions"], conflicts_with_all = ["workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "source_addresses", "fail_on_regression"])]
-    pub suite: Option<String>,
 
     #[command(flatten)]
     pub load: LoadArgs,
@@ -62,12 +65,12 @@ pub struct CompareArgs {
     #[command(flatten)]
     pub started_with: ServerFlagArgs,
 
-    /// Rounds at most [default: 10, with --budget or --precision as many as fit]; with --resume, instead of those of the first
+    /// Rounds at most [default: those of the suite, with --budget or --precision as many as fit]; with --resume, instead of those of the first
     /// sitting; with --add, for the added target [default: as many as the others have]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_ROUNDS)))]
     pub rounds: Option<u32>,
 
-    /// No round starts that would not end within this time [default: 7m]; the first always runs
+    /// No round starts that would not end within this time [default: that of the suite, or 7m]; the first always runs
     #[arg(long, value_name = "TIME", value_parser = budget)]
     pub budget: Option<Duration>,
 
@@ -137,7 +140,7 @@ pub struct CompareArgs {
     #[arg(long)]
     pub require_valid: bool,
 
-    /// Print what would run, the order of round 1 and the time it should take; measure nothing
+    /// Print what would run, the order of round 1, and how many trials and minutes it should take; measure nothing
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -157,6 +160,8 @@ pub struct Here {
     pub cpus: Vec<usize>,
     /// Why no trial can have a private network; none where it can.
     pub no_private_network: Option<String>,
+    /// Descriptors and ports that a trial may use.
+    pub machine: Machine,
     /// The table of tracked connections of the host's network; none where it tracks none.
     pub tracking: Option<Tracking>,
 }
@@ -168,6 +173,9 @@ pub struct Here {
 /// back wrong, or no trial at all that ran to its end.
 pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut dyn Write) -> Result<(), Failure> {
     let now = jiff::Timestamp::now();
+    if full::is_asked_for(args) {
+        return full::run(args, trials, here, now, out);
+    }
     let (mut file, store) = match (&args.resume, &args.add.as_deref()) {
         (Some(folder), _) => {
             let (file, store) = super::open_suite(folder)?;
@@ -180,14 +188,14 @@ pub fn run(args: &CompareArgs, trials: &mut dyn Trials, here: &Here, out: &mut d
             let file = add::added(target, args, file, store.records())?;
             (file, Some(store))
         }
-        _ => (fitting(suite_file(args, here, now)?, here), None),
+        _ => (new_suite(args, here, now)?, None),
     };
     check_one_mode(&file.suite, store.as_ref().map_or(&[], Store::records))?;
     if !args.quiet {
         dimension::tell(&file);
     }
     if args.dry_run {
-        print(out, &dry_run(&file));
+        print(out, &dry_run::text(&file));
         return Ok(());
     }
     leftovers::remove(|| match &args.resume {
@@ -290,46 +298,6 @@ pub(super) fn without_path(command: &[String]) -> Vec<String> {
         *program = program.rsplit('/').next().unwrap_or_default().to_string();
     }
     words
-}
-
-/// The round that is to come first, the time it should take, and how many such rounds will run.
-fn to_come(file: &SuiteFile) -> (u32, Duration, u32) {
-    let suite = &file.suite;
-    // An added target's rounds are what is left to do.
-    let first = suite.additions.last().map_or(1, |addition| addition.first_round);
-    let pairs = suite.pairs_of_round(first);
-    let each: Duration = pairs.iter().map(|pair| suite.expected_duration(pair)).sum();
-    let left = suite.budget().saturating_sub(Duration::from_millis(file.spent_ms));
-    let fitting = u32::try_from(left.as_millis() / each.as_millis().max(1)).unwrap_or(u32::MAX);
-    let rounds = fitting.clamp(1, (suite.rounds_max + 1).saturating_sub(first).max(1));
-    (first, each, rounds)
-}
-
-pub(super) fn dry_run(file: &SuiteFile) -> String {
-    let suite = &file.suite;
-    let (first, each, rounds) = to_come(file);
-    let order = order::of_round(suite, first);
-    let mut text = format!(
-        "suite {}, seed {}, at most {} within {}\n",
-        suite.name,
-        suite.seed,
-        counted(u64::from(suite.rounds_max), "round", "rounds"),
-        minutes(suite.budget())
-    );
-    for workload in &suite.workloads {
-        let _ = writeln!(text, "  {:<10} {}", workload.name, workload_line(workload));
-    }
-    let _ = writeln!(text, "\norder of round {first}, about {}:", minutes(each));
-    for (place, pair) in (1..).zip(&order) {
-        let _ = writeln!(text, "  {place:>3}  {:<20} {}", pair.label(), pair.workload);
-    }
-    let _ = writeln!(
-        text,
-        "\nabout {} for {}; nothing was measured",
-        minutes(each * rounds),
-        counted(u64::from(rounds), "round", "rounds")
-    );
-    text
 }
 
 /// How the program should exit: a fault of a trial is a row, and the exit code tells.

@@ -1,4 +1,4 @@
-//! `loadgen list`: what can be measured, and under which workloads.
+//! `loadgen list`: what can be measured, under which workloads, and in which suites.
 
 use crate::cmd::arguments::ServerArgs;
 use crate::cmd::resolve::servers::servers;
@@ -6,6 +6,8 @@ use crate::failure::Failure;
 use crate::record::{External, Stop, Workload};
 use crate::subject;
 use crate::suite::preset::PRESETS;
+use crate::suite::suites::{FULL, SUITES};
+use crate::text::minutes;
 use comfy_table::{ContentArrangement, Table, presets};
 use echo_contract::catalog::{Selection, TARGETS};
 
@@ -19,7 +21,12 @@ pub fn run(own: &ServerArgs) -> Result<String, Failure> {
     if !own.is_empty() {
         text += &format!("\nYour own servers\n{}\n", own_servers(&own));
     }
-    Ok(text + &format!("\nWorkloads\n{}\n", workloads()))
+    Ok(text
+        + &format!(
+            "\nWorkloads\n{}\n\nSuites (compare --suite NAME)\n{}\n",
+            workloads(),
+            suites()
+        ))
 }
 
 fn own_servers(own: &[External]) -> Table {
@@ -68,6 +75,24 @@ fn workloads() -> Table {
     table
 }
 
+fn suites() -> Table {
+    let mut table = table(["suite", "workloads", "rounds", "within", "what it shows"]);
+    for suite in SUITES {
+        let workloads: Vec<String> = suite.workloads().into_iter().map(|workload| workload.name).collect();
+        table.add_row([
+            suite.name.to_string(),
+            workloads.join(", "),
+            suite.rounds.to_string(),
+            minutes(suite.budget()),
+            suite.about.to_string(),
+        ]);
+    }
+    let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+    let about = "all of them, one after another, each in a folder of its own inside one";
+    table.add_row([FULL, &names.join(", "), "", "", about]);
+    table
+}
+
 /// `1000 clients x 10 = 10,000 messages`, `1000 clients, closed loop, 1 s warm-up + 3 s`.
 fn describe(workload: &Workload) -> String {
     let clients = workload.clients;
@@ -104,9 +129,10 @@ mod tests {
     use super::ServerArgs;
 
     #[test]
-    fn every_target_and_workload_is_listed() {
+    fn every_target_workload_and_suite_is_listed() {
         let list = super::run(&ServerArgs::default()).unwrap();
         let names = echo_contract::catalog::TARGETS.iter().map(|target| target.name);
+        let names = names.chain(super::SUITES.iter().map(|suite| suite.name));
         for name in names.chain(super::PRESETS.iter().map(|preset| preset.name)) {
             assert!(list.contains(name), "{name} is missing in\n{list}");
         }

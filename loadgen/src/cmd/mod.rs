@@ -22,12 +22,19 @@ pub mod verify;
 
 use crate::failure::Failure;
 use crate::measurement::store::{SUITE_FILE, Store};
+use crate::measurement::whole;
 use crate::suite::matrix::SuiteFile;
 use crate::validity::gates;
 use std::path::Path;
 
 /// Opens a suite's folder; a record that was made for another plan than the folder's is not believed.
 fn open_suite(folder: &Path) -> Result<(SuiteFile, Store), Failure> {
+    if whole::is_one(folder) {
+        return Err(Failure::usage(format!(
+            "{0} holds several suites: name the folder of one, e.g. {0}/default",
+            folder.display()
+        )));
+    }
     let mut store = Store::open(folder)?;
     let file: SuiteFile = store.read_json(SUITE_FILE)?;
     let plan_hash = file.suite.plan_hash();

@@ -67,6 +67,14 @@ pub fn run(args: &PublishArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
 /// Refuses what nobody should read as a result, naming why.
 fn check_publishable(file: &SuiteFile, results: &Results, store: &Store) -> Result<(), Failure> {
+    if let Some(load) = &file.suite.load {
+        return Err(Failure::usage(format!(
+            "{} cannot be published: its workloads but `{}` have another rate for each target, and the tracked tables compare \
+             targets under the same. Its own README.md has its tables",
+            store.folder().display(),
+            load.workload
+        )));
+    }
     if let Some(dimension) = &file.suite.dimension {
         return Err(Failure::usage(format!(
             "{} cannot be published: it compares its targets at several values of {}, and the tracked tables have one row for              each target. Its own README.md has its tables",

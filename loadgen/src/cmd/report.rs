@@ -1,9 +1,12 @@
 //! `loadgen report DIR`: a comparison's README.md, tables and charts again from its records.
 
+use super::compare::write_index;
 use super::progress::compare as progress;
 use crate::failure::Failure;
 use crate::measurement::store::{SWEEP_FILE, Store};
+use crate::measurement::whole;
 use crate::report::{self, folder, screen, terminal};
+use crate::suite::full::FullFile;
 use crate::suite::results::{Results, check_one_mode, check_one_network};
 use crate::suite::sweep::SweepFile;
 use std::io::Write;
@@ -29,6 +32,9 @@ pub fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
     if args.folder.join(SWEEP_FILE).is_file() {
         return sweep(args, out);
     }
+    if whole::is_one(&args.folder) {
+        return full(args, out);
+    }
     let (file, store) = super::open_suite(&args.folder)?;
     check_one_mode(&file.suite, store.records())?;
     check_one_network(store.records())?;
@@ -43,6 +49,21 @@ pub fn run(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
         store.write_again(&name, &text)?;
     }
     Ok(())
+}
+
+/// The same for each suite of a folder that holds several.
+fn full(args: &ReportArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let full: FullFile = whole::open(&args.folder)?;
+    for name in &full.suites {
+        let of_suite = ReportArgs {
+            folder: args.folder.join(name),
+            full: args.full,
+        };
+        let _ = writeln!(out, "suite {name}");
+        run(&of_suite, out)?;
+        let _ = writeln!(out);
+    }
+    write_index(&args.folder)
 }
 
 /// The same for a sweep's folder.

@@ -2,9 +2,9 @@
 
 use crate::cmd::arguments::RunArgs;
 use crate::engine::LONGEST_SERIES;
-use crate::record::WINDOW;
 use crate::failure::Failure;
 use crate::measurement::lines::LineFile;
+use crate::record::WINDOW;
 use crate::record::{Plan, Workload};
 use crate::recorder::window::TimedWindow;
 use crate::report::series::Format;

@@ -114,7 +114,7 @@ fn figures(parts: &Parts<'_>) -> Measurement {
         littles_law: littles_law(recorded),
         windows: windows(recorded, readings, plan.workload.is_job()),
         repetitions: repetitions(recorded, readings),
-        fairness_jain: recorder.fairness_jain(),
+        fairness_jain: fairness(plan, recorder),
         server_cost: server_cost(parts),
         loadgen_cost: loadgen_cost(parts),
         halted_replies: Some(recorder.halted_replies),
@@ -399,6 +399,14 @@ fn windows(recorded: &Recorded, readings: &Readings, is_job: bool) -> Vec<Window
         }
     };
     series.told(readings.windows.len()).map(window).collect()
+}
+
+/// Jain's index over the clients that the plan deals messages to: the silent ones are no victims.
+fn fairness(plan: &Plan, recorder: &Recorder) -> Option<f64> {
+    let workload = &plan.workload;
+    let active = workload.active_clients.unwrap_or(workload.clients);
+    let of_all = recorder.fairness_jain()?;
+    Some(of_all * f64::from(workload.clients) / f64::from(active.max(1)))
 }
 
 fn repetitions(recorded: &Recorded, readings: &Readings) -> Vec<Repetition> {

@@ -8,6 +8,7 @@ use crate::measurement::store::{SUITE_FILE, Store, pretty_json};
 use crate::record::{External, Plan};
 use crate::record::{Measurement, SuitePlace};
 use crate::report::folder;
+use crate::suite::estimate::{Rounds, rounds_that_fit};
 use crate::suite::findings::Findings;
 use crate::suite::matrix::{Pair, SuiteFile};
 use crate::suite::nearness::Nearness;
@@ -187,7 +188,8 @@ impl Runner<'_> {
                 .filter(|pair| self.tries(pair, round) == 0)
                 .collect();
             // The first round of all targets, and of an added one, always runs whole: without it there is no table at all.
-            let is_first = round == 1 || self.file.suite.begins_addition(round);
+            let suite = &self.file.suite;
+            let is_first = round == 1 || round == suite.rounds_before() + 1 || suite.begins_addition(round);
             if !is_first && !owed.is_empty() && !self.fits(owed.iter().copied()) {
                 return Ok(SuiteEnd::Budget);
             }
@@ -203,6 +205,9 @@ impl Runner<'_> {
             news |= is_first && self.count_syscalls()?;
             if self.trials.interrupted() {
                 return Ok(SuiteEnd::Interrupted);
+            }
+            if self.file.suite.learn_rates(round, self.store.records()) {
+                self.write_suite_file()?;
             }
             if news {
                 self.write_reports()?;
@@ -329,15 +334,15 @@ impl Runner<'_> {
     fn now<'p>(&self, pair: &Pair, place: &SuitePlace, rest: impl IntoIterator<Item = &'p Pair>) -> Now {
         let suite = &self.file.suite;
         let rest = self.pace.expect(suite, rest);
-        let rounds_more = self.rounds_that_fit(place.round, rest);
-        let left = rest + self.expected_round(place.round + 1) * rounds_more;
+        let more = self.rounds_that_fit(place.round, rest);
+        let left = rest + more.time;
         let spent = self.spent();
         Now {
             target: pair.label(),
             workload: pair.workload.clone(),
             attempt: place.attempt,
             round: place.round,
-            rounds_expected: place.round + rounds_more,
+            rounds_expected: place.round + more.number,
             position: place.position,
             positions: u32::try_from(suite.pairs_of_round(place.round).len())
                 .unwrap_or(u32::MAX)
@@ -349,7 +354,7 @@ impl Runner<'_> {
 
     fn told(&self, workload: &str, round: u32, later: &[(u32, Pair)]) -> Block {
         let rest = self.pace.expect(&self.file.suite, later.iter().map(|(_, pair)| pair));
-        let rounds_more = self.rounds_that_fit(round, rest);
+        let more = self.rounds_that_fit(round, rest);
         let of_block = |trial: &&Measurement| round_of(trial) == round && trial.workload == workload;
         let trials = self
             .store
@@ -361,11 +366,11 @@ impl Runner<'_> {
         Block {
             workload: workload.to_string(),
             round,
-            rounds_expected: round + rounds_more,
+            rounds_expected: round + more.number,
             trials: standing.len() + void.len(),
             standing: standing.len(),
             worst: void.first().and_then(|trial| why_not(trial).into_iter().next()),
-            left: rest + self.expected_round(round + 1) * rounds_more,
+            left: rest + more.time,
         }
     }
 
@@ -391,20 +396,11 @@ impl Runner<'_> {
         self.spent() + self.pace.expect(&self.file.suite, pairs) <= self.file.suite.budget()
     }
 
-    fn expected_round(&self, round: u32) -> Duration {
-        self.pace
-            .expect(&self.file.suite, &self.file.suite.pairs_of_round(round))
-    }
-
     /// Rounds after `round` that fit into the budget once `rest` of this one is done.
-    fn rounds_that_fit(&self, round: u32, rest: Duration) -> u32 {
+    fn rounds_that_fit(&self, round: u32, rest: Duration) -> Rounds {
         let suite = &self.file.suite;
-        let each = self.expected_round(round + 1);
         let free = suite.budget().saturating_sub(self.spent() + rest);
-        let fitting = free.as_millis() / each.as_millis().max(1);
-        u32::try_from(fitting)
-            .unwrap_or(u32::MAX)
-            .min(suite.rounds_max.saturating_sub(round))
+        rounds_that_fit(suite, round, free, &|pairs| self.pace.expect(suite, pairs))
     }
 
     fn tries(&self, pair: &Pair, round: u32) -> u32 {

@@ -62,10 +62,13 @@ impl Setup<'_> {
     fn client(&self, slot: usize) -> Client {
         let workload = &self.plan.workload;
         let is_beside = self.number(slot) >= workload.measured_clients();
+        let pipeline = workload.pipeline as usize;
         match workload.beside.filter(|_| is_beside) {
             Some(beside) => Client::new(beside.pipeline as usize, beside.pipeline as usize, true),
-            None if workload.churn => Client::new(workload.pipeline as usize, 1, false),
-            None => Client::new(workload.pipeline as usize, workload.pipeline as usize, false),
+            None => Client {
+                is_active: workload.is_active(self.number(slot)),
+                ..Client::new(pipeline, if workload.churn { 1 } else { pipeline }, false)
+            },
         }
     }
 
@@ -126,6 +129,8 @@ struct Client {
     left: u64,
     /// Number of the next message, over all connections.
     next_message: u64,
+    /// Whether the plan deals messages to it.
+    is_active: bool,
     /// Whether it stands in line for a message of the plan.
     in_line: bool,
     /// The message of the plan for which the connection is being opened.
@@ -149,6 +154,7 @@ impl Client {
             is_beside,
             left: 0,
             next_message: 0,
+            is_active: true,
             in_line: false,
             pending: None,
         }

@@ -4,7 +4,8 @@
 //! the record will have. The last ones are told when the workers have ended. Allocates nothing while messages flow.
 
 use super::conductor::MeasuredPhase;
-use super::{Observer, WINDOW, as_ns};
+use super::{Observer, as_ns};
+use crate::record::WINDOW;
 use crate::recorder::window::{MergedWindow, TimedWindow, WindowSeries, Windows};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -4,3 +4,4 @@ pub mod destination;
 pub mod lines;
 pub mod merge;
 pub mod store;
+pub mod whole;

@@ -20,6 +20,9 @@ pub const SUITE_FILE: &str = "suite.json";
 /// Name of the file that says what a sweep measures; see [`crate::suite::sweep::SweepFile`].
 pub const SWEEP_FILE: &str = "sweep.json";
 
+/// Name of the file that says which suites a folder holds; see [`crate::suite::full::FullFile`].
+pub const FULL_FILE: &str = "full.json";
+
 /// Folder of the records inside a suite's folder.
 const RECORDS: &str = "records";
 
@@ -46,7 +49,18 @@ impl Store {
     pub fn create(results: &Path, date: &str, label: &str, suite: &str, bytes_needed: u64) -> Result<Self, Failure> {
         fs::create_dir_all(results).map_err(|error| unwritable(results, &error))?;
         probe(results, bytes_needed)?;
-        let folder = make_new_folder(results, &format!("{date}-{label}-{suite}"))?;
+        Self::begun(make_new_folder(results, &format!("{date}-{label}-{suite}"))?)
+    }
+
+    /// Makes a folder inside that of several suites.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_inside(whole: &Path, suite: &str) -> Result<Self, Failure> {
+        Self::begun(make_new_folder(whole, suite)?)
+    }
+
+    fn begun(folder: PathBuf) -> Result<Self, Failure> {
         let records = folder.join(RECORDS);
         fs::create_dir(&records).map_err(|error| unwritable(&records, &error))?;
         Ok(Self {
@@ -314,7 +328,7 @@ fn names_of_records(folder: &Path) -> Result<Vec<String>, Failure> {
 }
 
 /// Makes the folder itself the lock: of two runs that start together each gets its own.
-fn make_new_folder(results: &Path, name: &str) -> Result<PathBuf, Failure> {
+pub(super) fn make_new_folder(results: &Path, name: &str) -> Result<PathBuf, Failure> {
     let mut folder = results.join(name);
     for number in 2_u32.. {
         match fs::create_dir(&folder) {
@@ -402,9 +416,12 @@ pub fn remove_half_written_below(results: &Path) -> usize {
         .flatten()
         .flatten()
         .map(|entry| entry.path());
-    let suites = inside.filter(|folder| folder.join(RECORDS).is_dir());
-    let of_suites: usize = suites.map(|suite| remove_half_written_of(&suite)).sum();
-    remove_half_written(results) + of_suites
+    let of_folder = |folder: PathBuf| match folder.join(FULL_FILE).is_file() {
+        true => remove_half_written_below(&folder),
+        false if folder.join(RECORDS).is_dir() => remove_half_written_of(&folder),
+        false => 0,
+    };
+    remove_half_written(results) + inside.map(of_folder).sum::<usize>()
 }
 
 /// The same for the folder of one comparison or sweep.

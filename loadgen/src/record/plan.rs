@@ -194,6 +194,14 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Not::not")]
     pub crash: bool,
     pub pacing: Pacing,
+    /// Clients that the plan of an open loop deals messages to, spread evenly over all; the others stay connected and silent. Null
+    /// deals to all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_clients: Option<u32>,
+    /// The rate of the plan as a share of what the target reached when it was saturated, in percent; null where every target has the
+    /// same rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent_of_saturated: Option<u32>,
     pub stop: Stop,
     /// Time before the measured phase in which messages flow but do not count, in milliseconds; 0 for a job.
     pub warmup_ms: u64,
@@ -355,6 +363,14 @@ impl Workload {
     #[must_use]
     pub fn measured_clients(&self) -> u32 {
         self.clients - self.beside.map_or(0, |beside| beside.clients.min(self.clients))
+    }
+
+    /// Whether messages are dealt to this client; a silent one is connected all the same.
+    #[must_use]
+    pub fn is_active(&self, client: u32) -> bool {
+        let Some(active) = self.active_clients else { return true };
+        let before = |client: u32| u64::from(client) * u64::from(active) / u64::from(self.clients.max(1));
+        before(client + 1) > before(client)
     }
 
     /// Whether it stops by count.

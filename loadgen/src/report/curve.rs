@@ -31,6 +31,8 @@ pub struct Panel {
     pub lines: Vec<Line>,
     /// A horizontal limit with its name.
     pub limit: Option<(f64, String)>,
+    /// A vertical mark of its own with its name.
+    pub mark: Option<(f64, String)>,
     /// Whether the scale is logarithmic; else it begins at 0.
     pub is_log: bool,
     /// Values of the scale.
@@ -135,6 +137,7 @@ fn drawn(chart: &Chart, as_log: bool) -> String {
         bands(&mut svg, chart, &x, top);
         draw(&mut svg, chart, panel, &x, top, as_log || panel.is_log);
         marks(&mut svg, &chart.marks, &x, top, place == 0);
+        marks(&mut svg, panel.mark.as_slice(), &x, top, true);
         top += PANEL + FOOT + HEAD;
     }
     let _ = writeln!(
@@ -315,6 +318,7 @@ mod tests {
                 title: "p".to_string(),
                 lines: vec![line],
                 limit: None,
+                mark: None,
                 is_log: false,
                 print: Box::new(figure),
             }],

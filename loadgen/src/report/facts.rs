@@ -47,7 +47,12 @@ fn ended(file: &SuiteFile) -> String {
 #[must_use]
 pub fn how_to_read(results: &Results) -> Vec<String> {
     let counted = terminal::not_counted(results);
-    let counted = counted.map_or_else(|| "Every target was counted".to_string(), |sentence| capital(&sentence));
+    let is_counted = results.rows.iter().any(|row| !row.syscalls_per_message.is_empty());
+    let counted = match counted {
+        Some(sentence) => capital(&sentence),
+        None if is_counted => "Every target was counted".to_string(),
+        None => "None was counted here".to_string(),
+    };
     let control = capital(&claims::control(&results.findings));
     vec![
         "A figure is the median over the rounds in which it stands; `min..max` is its spread. Each round runs every workload as one block: every target once, in a seeded random order, on a fresh server.".to_string(),

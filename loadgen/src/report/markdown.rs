@@ -3,7 +3,7 @@
 use crate::measurement::store::Stored;
 use crate::quantity::Place;
 use crate::report::table::Grid;
-use crate::report::{chart, columns, conclusions, dimension, facts, original, screen, sheets, terminal};
+use crate::report::{chart, columns, conclusions, dimension, facts, original, screen, sheets, terminal, varied};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
 use crate::text::workload as workload_line;
@@ -21,6 +21,7 @@ pub fn readme(file: &SuiteFile, results: &Results, stored: &[Stored]) -> String 
         command(&file.command),
     );
     text.push_str(&found(file, results));
+    text.push_str(&over(file, results));
     for workload in suite.loads() {
         let rows: Vec<&Row> = results.of_workload(&workload.name).collect();
         let _ = writeln!(text, "## {}\n\n{}.\n", workload.name, workload_line(workload));
@@ -62,7 +63,7 @@ fn found(file: &SuiteFile, results: &Results) -> String {
         );
     }
     let mut text = "## What was found\n\n".to_string();
-    for sentence in screen::found(file, &results.findings) {
+    for sentence in screen::found(file, results).into_iter().chain(screen::left_out(file)) {
         let _ = writeln!(text, "- {sentence}");
     }
     let tables = match file.suite.dimension {
@@ -71,6 +72,22 @@ fn found(file: &SuiteFile, results: &Results) -> String {
     };
     for (title, table) in tables {
         let _ = writeln!(text, "\n{title}\n\n{table}");
+    }
+    text
+}
+
+/// What was measured over clients, connections or load: charts, and a table of each figure.
+fn over(file: &SuiteFile, results: &Results) -> String {
+    let mut text = String::new();
+    for varied in varied::all(file, results) {
+        let _ = writeln!(text, "## {}", varied.along.title());
+        for picture in chart::of_varied(file, &varied, &chart::Hues::of(results)) {
+            let _ = writeln!(text, "\n![{}]({}.svg)", picture.title, picture.name);
+        }
+        text.push('\n');
+        for (title, grid) in varied.tables() {
+            let _ = writeln!(text, "{}:\n\n{}", facts::capital(&title), grid.markdown(1));
+        }
     }
     text
 }

@@ -48,7 +48,7 @@ pub fn models(file: &SuiteFile, results: &Results) -> String {
 pub fn findings(file: &SuiteFile, results: &Results, folder: &str) -> String {
     const SENTENCES: usize = 3;
     let mut text = String::new();
-    for sentence in screen::found(file, &results.findings).iter().take(SENTENCES) {
+    for sentence in screen::found(file, results).iter().take(SENTENCES) {
         let _ = writeln!(text, "- {sentence}");
     }
     let Some(workload) = shown_first(file) else {

@@ -8,6 +8,7 @@ use crate::report::dimension;
 use crate::report::sheets;
 use crate::report::table::{Column, Group, fitted};
 use crate::report::terminal::wrapped;
+use crate::report::varied;
 use crate::suite::findings::{Findings, Judged, Table, has_rounds_enough};
 use crate::suite::fit::ROUNDS_FOR_A_CLAIM;
 use crate::suite::matrix::{SuiteFile, label};
@@ -42,9 +43,13 @@ pub fn screen(file: &SuiteFile, results: &Results, width: u16) -> String {
     let lines = |text: &str| text.lines().count();
     // Room for a finding of two lines and for the blank lines around what was found.
     let room_for_tables = LINES - lines(&head) - 4;
+    let varied = varied::all(file, results);
     let tables = match file.suite.dimension {
-        None => sheets::drawn(file, &labels(file, results), &results.findings, width, room_for_tables),
         Some(_) => dimension::drawn(file, &results.findings, width, room_for_tables),
+        None if varied.is_empty() => {
+            sheets::drawn(file, &labels(file, results), &results.findings, width, room_for_tables)
+        }
+        None => varied::drawn(&varied, width, room_for_tables),
     };
     let mut room = LINES.saturating_sub(lines(&head) + lines(&tables) + 2);
     let mut fitting = |sentences: Vec<String>| -> String {
@@ -57,9 +62,9 @@ pub fn screen(file: &SuiteFile, results: &Results, width: u16) -> String {
             })
             .collect()
     };
-    let found = found(file, &results.findings);
+    let found = found(file, results);
     let found = fitting(found.iter().map(|sentence| format!("- {sentence}")).collect());
-    let missing = fitting(missing(results));
+    let missing = fitting(left_out(file).into_iter().chain(missing(results)).collect());
     format!("{head}\n{found}\n{tables}\n{missing}")
 }
 
@@ -146,13 +151,24 @@ fn added(file: &SuiteFile) -> String {
 
 /// What was found, the most important first: of a comparison at several values what they do to the targets, else the headlines.
 #[must_use]
-pub fn found(file: &SuiteFile, findings: &Findings) -> Vec<String> {
+pub fn found(file: &SuiteFile, results: &Results) -> Vec<String> {
+    let findings = &results.findings;
     if file.suite.dimension.is_none() {
-        return headlines(findings);
+        let varied = varied::all(file, results);
+        let over = varied.iter().flat_map(|varied| varied.sentences(file));
+        return over.chain(headlines(findings)).collect();
     }
     let mut found = dimension::sentences(file, findings);
     found.push(control(findings));
     found
+}
+
+/// Workloads that this machine cannot have, one sentence each.
+#[must_use]
+pub fn left_out(file: &SuiteFile) -> Vec<String> {
+    let all = file.suite.left_out.iter();
+    all.map(|left_out| format!("{} was left out: {}", left_out.workload, left_out.why))
+        .collect()
 }
 
 /// Three to five sentences, the most important first.

@@ -47,7 +47,10 @@ fn sheets<'a>(file: &SuiteFile, findings: &'a Findings) -> Vec<Sheet<'a>> {
         };
         sheets.push(Sheet {
             name: workload.name.clone(),
-            legend: format!("open loop, {} messages/s for every target", count(open.rate_per_s)),
+            legend: match workload.percent_of_saturated {
+                None => format!("open loop, {} messages/s for every target", count(open.rate_per_s)),
+                Some(percent) => format!("open loop, every target at {percent} % of what it reached saturated"),
+            },
             columns: of_workload.map(|table| (heading(table), table)).collect(),
         });
     }

@@ -1,6 +1,8 @@
 //! What a suite compares: targets x workloads, for how many rounds, and what all its plans share. Pure.
 
 use super::dimension::Dimension;
+use super::load::Load;
+use super::need::LeftOut;
 pub use super::plan_base::PlanBase;
 use super::preset;
 use super::regression;
@@ -15,7 +17,7 @@ use std::time::Duration;
 /// A comparison, complete. It is stored beside its records, so that it can be continued and reported again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Suite {
-    /// `default`, or `custom` where targets or workloads were chosen.
+    /// Of the suite that was asked for, or `custom` where targets or workloads were chosen.
     pub name: String,
     /// Names of the catalog or of `externals`, in the order of the tables.
     pub targets: Vec<String>,
@@ -27,6 +29,12 @@ pub struct Suite {
     /// What the targets are compared at several values of, beside each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimension: Option<Dimension>,
+    /// How the loads of a suite are found that are shares of what each target can do; none where none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+    /// Workloads that were wanted and that this machine cannot have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Rounds at most.
     pub rounds_max: u32,
     /// No further round starts that would not end within this time.
@@ -137,6 +145,9 @@ impl Suite {
             precision: None,
             slowdown_allowed: None,
             additions: Vec::new(),
+            // What was found is no plan, and this machine's limits are none.
+            load: self.load.as_ref().map(Load::as_planned),
+            left_out: Vec::new(),
             ..self.clone()
         };
         let text = serde_json::to_string(&compared).expect("a suite is plain data");
@@ -187,13 +198,19 @@ impl Suite {
         let has_control = |place: usize| self.control_in_every_block || place == turn;
         (0..)
             .zip(&self.workloads)
+            .filter(|(_, workload)| self.is_in_round(workload, round))
             .flat_map(|(place, workload)| {
                 let again = self.control_of(&workload.name).filter(|_| has_control(place));
-                self.pairs_of(self.targets.iter(), &workload.name)
-                    .into_iter()
-                    .chain(again)
+                let once = self.pairs_of(self.targets.iter(), &workload.name).into_iter();
+                once.chain(again).filter(|pair| self.has_rate(pair))
             })
             .collect()
+    }
+
+    /// Every target under every workload once, whichever rounds they run in.
+    pub(super) fn pairs_of_all(&self) -> Vec<Pair> {
+        let of = |workload: &Workload| self.pairs_of(self.targets.iter(), &workload.name);
+        self.workloads.iter().flat_map(of).collect()
     }
 
     fn pairs_of_addition(&self, addition: &Addition) -> Vec<Pair> {
@@ -245,10 +262,9 @@ impl Suite {
     /// When the pair is not of this suite.
     #[must_use]
     pub fn plan(&self, pair: &Pair, round: u32) -> Plan {
-        let mut workload = self
-            .workload(&pair.workload)
-            .expect("a pair names a workload of its suite")
-            .clone();
+        let workload = self.workload(&pair.workload);
+        let workload = workload.expect("a pair names a workload of its suite").clone();
+        let mut workload = self.at_its_rate(pair, workload);
         let external = self.external(&pair.target).cloned();
         if let Some(external) = &external {
             workload.warmup_ms = external.warmup_ms_of(&workload);
@@ -319,7 +335,7 @@ impl Suite {
         if !self.is_measurable(pair) {
             return Duration::ZERO;
         }
-        let around = Duration::from_millis(1200);
+        let around = Duration::from_millis(1200) + self.workload(&pair.workload).map_or(Duration::ZERO, comes_and_goes);
         self.workload(&pair.workload).map_or(around, |workload| {
             let once = workload.messages_planned().unwrap_or(0) * self.work_ns_of(pair).unwrap_or(0);
             let repeated = Duration::from_millis(self.base.repeat_for_ms).max(Duration::from_nanos(once));
@@ -327,6 +343,12 @@ impl Suite {
             around + Duration::from_millis(workload.warmup_ms) + measured
         })
     }
+}
+
+/// How much longer more than a thousand clients take to connect and to leave than a thousand do.
+fn comes_and_goes(workload: &Workload) -> Duration {
+    const EACH: Duration = Duration::from_micros(300);
+    EACH * workload.clients.saturating_sub(1000)
 }
 
 /// The targets that `names` stand for: `default`, `all`, names of the catalog or of `externals`, and addresses, separated by commas.

@@ -57,6 +57,28 @@ pub const PRESETS: &[Preset] = &[
         about: "200 clients, 10,000 messages/s at random times, whatever the server does: where latencies mean something",
         build: paced,
     },
+    Preset {
+        name: "large",
+        about: "100 clients send 64 KiB at a time, four times a server's buffer: what copying costs",
+        build: || Workload {
+            size_min_bytes: LARGE_BYTES,
+            size_max_bytes: LARGE_BYTES,
+            ..timed(100, false, WARMUP_MS, MEASURED_MS)
+        },
+    },
+    Preset {
+        name: "pipelined",
+        about: "100 clients with 16 messages of 64 B under way each: what a message costs when many come at once",
+        build: || Workload {
+            pipeline: 16,
+            ..timed(100, false, WARMUP_MS, MEASURED_MS)
+        },
+    },
+    Preset {
+        name: "crowd",
+        about: "10,000 clients are connected, 100 of them send: what silent connections cost in memory and in waiting",
+        build: || crowd(10_000),
+    },
 ];
 
 /// The preset with this name.
@@ -94,6 +116,66 @@ fn job(clients: u32, messages: u64) -> Workload {
     }
 }
 
+/// What every client of the workload `large` sends at a time.
+const LARGE_BYTES: u64 = 64 * 1024;
+/// Clients of a crowd that send.
+const ACTIVE_CLIENTS: u32 = 100;
+
+/// So many connected, of which a hundred send at the rate of `paced`.
+#[must_use]
+pub fn crowd(clients: u32) -> Workload {
+    Workload {
+        name: format!("crowd-{clients}"),
+        clients,
+        active_clients: Some(ACTIVE_CLIENTS),
+        warmup_ms: 300.max(warmup_ms(clients)),
+        ..paced()
+    }
+}
+
+/// A closed loop of so many clients. Ten thousand send a few messages a second each, so that more time has to be measured.
+#[must_use]
+pub fn closed(clients: u32) -> Workload {
+    let measured_ms = if clients > 1000 { 2000 } else { MEASURED_MS };
+    Workload {
+        name: format!("clients-{clients}"),
+        ..timed(clients, false, warmup_ms(clients), measured_ms)
+    }
+}
+
+/// Until servers with so many clients are as fast as they get.
+fn warmup_ms(clients: u32) -> u64 {
+    match clients {
+        0..1000 => WARMUP_MS,
+        1000 => STEADY_WARMUP_MS,
+        _ => 2000,
+    }
+}
+
+/// As many clients as under load, as fast as they get answers: what [`at_load`] takes shares of.
+#[must_use]
+pub fn saturated() -> Workload {
+    Workload {
+        name: "saturated".to_string(),
+        ..timed(paced().clients, false, WARMUP_MS, MEASURED_MS)
+    }
+}
+
+/// An open loop at a share of what each target reached saturated; the rate is known once that has been measured.
+#[must_use]
+pub fn at_load(percent: u32) -> Workload {
+    let paced = paced();
+    Workload {
+        name: format!("load-{percent}"),
+        percent_of_saturated: Some(percent),
+        pacing: match paced.pacing {
+            Pacing::OpenLoop(open) => Pacing::OpenLoop(OpenLoop { rate_per_s: 0, ..open }),
+            closed @ Pacing::ClosedLoop => closed,
+        },
+        ..paced
+    }
+}
+
 /// The same work for every target. 12,000 messages carry a p99 of their own, with a fifth to spare.
 fn paced() -> Workload {
     Workload {
@@ -121,6 +203,8 @@ pub(super) fn timed(clients: u32, churn: bool, warmup_ms: u64, duration_ms: u64)
         beside: None,
         crash: false,
         pacing: Pacing::ClosedLoop,
+        active_clients: None,
+        percent_of_saturated: None,
         stop: Stop::AfterMs(duration_ms),
         warmup_ms,
     }

@@ -15,6 +15,8 @@ pub fn suite() -> Suite {
         targets: vec!["fork".into(), "thread".into()],
         workloads: workloads("light,steady").expect("presets"),
         dimension: None,
+        load: None,
+        left_out: vec![],
         rounds_max: 10,
         budget_ms: 420_000,
         seed: 20_260_131,

@@ -7,6 +7,7 @@ use loadgen::cmd::publish::PublishArgs;
 use loadgen::cmd::report::ReportArgs;
 use loadgen::failure::{Exit, Failure};
 use loadgen::measurement::store::Store;
+use loadgen::record::Machine;
 use loadgen::sampler::network::Tracking;
 use std::cell::Cell;
 use std::fs;
@@ -31,6 +32,11 @@ pub(crate) fn here() -> Here {
         command: vec!["/somewhere/target/release/loadgen".into(), "compare".into()],
         environment: environment(),
         cpus: vec![0, 1],
+        machine: Machine {
+            cores: vec![vec![0], vec![1]],
+            nofile_hard: 20_000,
+            ports_per_source: 28_232,
+        },
         no_private_network: Some("not in tests".into()),
         tracking: None,
     }

@@ -7,8 +7,8 @@ use loadgen::record::{BesideFigures, Isolation, Latency, Measurement, Plan, Reas
 use loadgen::report::{conclusions as told, folder, screen, terminal};
 use loadgen::suite::conclusions::{self, drawn};
 use loadgen::suite::matrix::SuiteFile;
-use loadgen::suite::named;
 use loadgen::suite::results::Results;
+use loadgen::suite::suites;
 
 /// A trial that did not run: fork keeps a crash to itself and shares its CPU, the others do neither.
 fn imagined(plan: &Plan, place: &SuitePlace) -> Measurement {
@@ -84,7 +84,7 @@ fn ran(name: &str, targets: &str, rounds: u32) -> (SuiteFile, Vec<Stored>) {
     let mut file = file(targets, "default", rounds, 36_000);
     let suite = &mut file.suite;
     suite.name = name.into();
-    suite.workloads = (named::find(name).unwrap().workloads)();
+    suite.workloads = suites::find(name).unwrap().workloads();
     (suite.control, suite.counting) = (None, vec![]);
     let suite = &file.suite;
     let of_round = |round: u32| {

@@ -14,5 +14,6 @@ mod schema;
 mod series;
 mod store;
 mod suite;
+mod suites;
 mod synthetic;
 mod tables;

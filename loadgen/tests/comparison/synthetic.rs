@@ -171,7 +171,8 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
     // A second worker adds nearly as much as the first does, and work comes on top of every message.
     let workers = f64::from(plan.workers.unwrap_or(1)).powf(0.9);
     let work_us = count_f64(plan.work_ns.unwrap_or(0)) / 1000.0;
-    let rate = model.rate(&workload.name) * noise * slowed * workers;
+    let planned = planned_per_s(workload);
+    let rate = planned.unwrap_or_else(|| model.rate(&workload.name) * of_clients(workload) * noise * slowed * workers);
     let duration = workload.duration().map_or_else(
         || count_f64(workload.messages_planned().unwrap_or(1)) / rate,
         |duration| duration.as_secs_f64(),
@@ -186,7 +187,11 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
     } else {
         (rate * duration) as u64
     };
-    let response = distribution(&mut random, (clients / rate * 1e9) * 0.9, messages.min(60_000));
+    let middle_ns = match planned {
+        None => (clients / rate * 1e9) * 0.9,
+        Some(_) => model.waiting_ns(workload),
+    };
+    let response = distribution(&mut random, middle_ns, messages.min(60_000));
     let connects = if workload.is_job() || workload.churn {
         messages.min(20_000)
     } else {
@@ -317,7 +322,7 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
         throughput: Throughput {
             messages_per_s: rate,
             served: Some(messages - corrupted),
-            planned_per_s: None,
+            planned_per_s: planned,
             connections_per_s: Some(match (workload.is_job(), workload.churn) {
                 (true, _) => rate / 10.0,
                 (_, true) => rate,
@@ -394,6 +399,21 @@ pub(crate) fn trial(plan: &Plan, place: &SuitePlace, fault: Fault) -> Measuremen
     }
 }
 
+/// Of loads and crowds, which are kept up with.
+fn planned_per_s(workload: &Workload) -> Option<f64> {
+    let open = workload.open_loop()?;
+    let is_share = workload.percent_of_saturated.is_some() || workload.active_clients.is_some();
+    is_share.then(|| count_f64(open.rate_per_s))
+}
+
+/// A few clients do not saturate a server.
+fn of_clients(workload: &Workload) -> f64 {
+    match workload.name.starts_with("clients-") {
+        true => f64::from(workload.clients) / (f64::from(workload.clients) + 20.0),
+        false => 1.0,
+    }
+}
+
 /// Windows of 100 ms; a job has none. In a trial with wrong echoes one window has the errors, and one heard of nothing.
 fn windows(plan: &Plan, rate: f64, response: &Latency, cpu_us: f64, fault: Fault) -> Vec<Window> {
     let Some(duration) = plan.workload.duration().filter(|_| !plan.workload.is_job()) else {
@@ -459,10 +479,17 @@ impl Model {
         let rates = match workload {
             "light" => [18_400.0, 33_700.0, 61_800.0],
             "medium" => [9_450.0, 24_300.0, 57_900.0],
-            "steady" => [61_500.0, 74_200.0, 112_000.0],
+            "steady" | "saturated" => [61_500.0, 74_200.0, 112_000.0],
             _ => [3_870.0, 12_600.0, 26_400.0],
         };
         rates[self as usize]
+    }
+
+    /// As in a queue with one server, which an event loop keeps shorter; a crowd makes it a little longer.
+    fn waiting_ns(self, workload: &Workload) -> f64 {
+        let load = f64::from(workload.percent_of_saturated.unwrap_or(20)) / 100.0;
+        let load = load * [1.0, 0.95, 0.6][self as usize];
+        60_000.0 / (1.0 - load.min(0.98)) * (1.0 + f64::from(workload.clients) / 20_000.0)
     }
 
     fn cpu_us(self, workload: &str) -> f64 {

@@ -64,7 +64,7 @@ pub enum Verb {
     Sweep(SweepArgs),
     /// Add the records of several generators that pressed at the same time, exactly
     Merge(MergeArgs),
-    /// List targets and workloads
+    /// List targets, workloads and suites
     List(ServerArgs),
     /// Print the completion script for a shell
     Completions { shell: clap_complete::Shell },
@@ -184,6 +184,10 @@ pub struct WorkloadArgs {
     /// Clients connected at the same time, in total [default: 50]
     #[arg(short, long, visible_alias = "connections", value_name = "N", allow_hyphen_values = true, value_parser = count)]
     pub clients: Option<u64>,
+
+    /// Of the clients, those that a plan (--rate) deals messages to; the others stay connected and silent [default: all]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = count)]
+    pub active_clients: Option<u64>,
 
     /// Messages of each client; the run ends when all are answered
     #[arg(short, long, value_name = "N", allow_hyphen_values = true, value_parser = count, conflicts_with_all = ["total_messages", "duration"])]

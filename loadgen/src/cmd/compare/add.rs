@@ -38,6 +38,13 @@ pub(super) fn added(
                 .to_string(),
         ));
     }
+    if suite.load.is_some() {
+        return Err(usage(
+            "the comparison offers shares of what its targets reached saturated, and this one was not: compare anew with it among \
+             --targets"
+                .to_string(),
+        ));
+    }
     let beside = beside(suite, &Findings::of(suite, records));
     if beside.is_empty() {
         return Err(usage(

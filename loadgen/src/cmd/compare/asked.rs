@@ -1,5 +1,6 @@
 //! From what was typed to the suite: a new one, or a stored one with the limits of this sitting.
 
+use super::suites::{Chosen, chosen_suite};
 use super::{CompareArgs, Here, dimension, label, milliseconds, same_place, without_path, workloads};
 use crate::cmd::resolve::servers::servers;
 use crate::cmd::resolve::{clients, reach};
@@ -7,8 +8,9 @@ use crate::failure::Failure;
 use crate::notice::notice;
 use crate::record::{External, NetworkChoice, NetworkKind, Reach, SCHEMA_VERSION, Start, Workload};
 use crate::subject;
+use crate::suite::load::Load;
 use crate::suite::matrix::{self, PlanBase, Suite, SuiteFile};
-use crate::suite::named::{self, Named};
+use crate::suite::need::{self, LeftOut};
 use crate::suite::preset;
 use crate::suite::tracked;
 use crate::text::count;
@@ -32,7 +34,7 @@ pub(super) fn is_open_ended(args: &CompareArgs) -> bool {
 /// A stored suite with the limits of this sitting.
 pub(super) fn resumed(args: &CompareArgs, mut file: SuiteFile) -> SuiteFile {
     if let Some(rounds) = args.rounds.or(is_open_ended(args).then_some(MOST_ROUNDS)) {
-        file.suite.rounds_max = rounds;
+        file.suite.rounds_max = file.suite.rounds_before() + rounds;
     }
     file.suite.precision = args.precision.or(file.suite.precision);
     if let Some(budget) = args.budget {
@@ -41,8 +43,40 @@ pub(super) fn resumed(args: &CompareArgs, mut file: SuiteFile) -> SuiteFile {
     file
 }
 
-/// The suite that was asked for, before its first trial.
-pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<SuiteFile, Failure> {
+/// The suite that was asked for, with what this machine can have of it; what it cannot is told.
+///
+/// # Errors
+/// Usage, with the flag, its value and the fix; or when nothing of the suite can be had here.
+pub(super) fn new_suite(args: &CompareArgs, here: &Here, now: jiff::Timestamp) -> Result<SuiteFile, Failure> {
+    let mut file = match chosen_suite(args)? {
+        None => suite_file(args, None, here, now)?,
+        Some(chosen) => suite_file(&chosen.over(args), Some(chosen), here, now)?,
+    };
+    let network = same_place::network(&file.suite, here);
+    need::leave_out(&mut file.suite, &here.machine, network);
+    let lacks = |left_out: &LeftOut| format!("{}: {}", left_out.workload, left_out.why);
+    if file.suite.workloads.is_empty() {
+        let all: Vec<String> = file.suite.left_out.iter().map(lacks).collect();
+        return Err(Failure::usage(format!(
+            "no workload can be had here: {}",
+            all.join("; ")
+        )));
+    }
+    if !args.quiet {
+        for left_out in &file.suite.left_out {
+            notice(format_args!("left out: {}", lacks(left_out)));
+        }
+    }
+    Ok(fitting(file, here))
+}
+
+/// What was typed, before its first trial.
+fn suite_file(
+    args: &CompareArgs,
+    suite: Option<Chosen>,
+    here: &Here,
+    now: jiff::Timestamp,
+) -> Result<SuiteFile, Failure> {
     let is_running = args.targets.as_deref() == Some(RUNNING);
     let network = network(args, here)?;
     let (targets, externals) = chosen(args)?;
@@ -50,15 +84,22 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
     check_two(args, &targets)?;
     let start = if is_running { Start::Never } else { Start::Always };
     let flags = dimension::of(args, &targets, &externals, start)?;
-    let named = args.suite.as_deref().and_then(named::find);
-    check_crashes(named, &targets, start)?;
-    let workloads = match named {
-        Some(named) => (named.workloads)(),
-        None => workloads::workloads(args, flags.dimension.is_some())?,
+    check_crashes(suite.as_ref(), &targets, start)?;
+    let has_dimension = flags.dimension.is_some();
+    let has_control = suite.as_ref().is_none_or(|suite| suite.has_control);
+    let (name, workloads, counting) = match suite {
+        Some(suite) => (suite.name, suite.workloads, suite.counting),
+        None => (
+            suite_name(args).to_string(),
+            workloads::workloads(args, has_dimension)?,
+            preset::counting(),
+        ),
     };
     let workloads = with_clients(args, workloads)?;
-    let control = control(&targets).filter(|_| !args.no_control && named.is_none());
-    let counting = counting(args, flags.dimension.is_some() || named.is_some())?;
+    let load = Load::of(&workloads);
+    let control = control(&targets).filter(|_| has_control && !args.no_control);
+    // System calls of a message are the same at any number of workers, and work adds none: at several values none are counted.
+    let counting = with_clients(args, if has_dimension { Vec::new() } else { counting })?;
     let label_text = args.label.clone().unwrap_or_else(|| here.label.clone());
     Ok(SuiteFile {
         schema_version: SCHEMA_VERSION.to_string(),
@@ -68,18 +109,16 @@ pub(super) fn suite_file(args: &CompareArgs, here: &Here, now: jiff::Timestamp) 
         spent_ms: 0,
         ended: None,
         suite: Suite {
-            name: named.map_or_else(|| suite_name(args), |named| named.name).to_string(),
+            name,
             externals,
             targets,
             workloads,
             dimension: flags.dimension,
-            rounds_max: match args.rounds {
-                Some(rounds) => rounds,
-                None if is_open_ended(args) => MOST_ROUNDS,
-                None => DEFAULT_ROUNDS,
-            },
+            rounds_max: rounds(args) + load.as_ref().map_or(0, |load| load.rounds),
+            load,
+            left_out: Vec::new(),
             budget_ms: milliseconds(args.budget.unwrap_or(match args.fail_on_regression {
-                None => named.map_or(DEFAULT_BUDGET, |named| named.budget),
+                None => DEFAULT_BUDGET,
                 Some(_) => REGRESSION_BUDGET,
             })),
             seed: args.seed.unwrap_or_else(|| now.as_second().unsigned_abs()),
@@ -108,17 +147,18 @@ fn control(targets: &[String]) -> Option<String> {
     thread.or(targets.first()).cloned()
 }
 
-/// System calls of a message are the same at any number of workers, and work adds none: at several values none are counted.
-fn counting(args: &CompareArgs, has_dimension: bool) -> Result<Vec<Workload>, Failure> {
-    match has_dimension {
-        false => with_clients(args, preset::counting()),
-        true => Ok(Vec::new()),
+/// Of the workloads that are compared.
+fn rounds(args: &CompareArgs) -> u32 {
+    match args.rounds {
+        Some(rounds) => rounds,
+        None if is_open_ended(args) => MOST_ROUNDS,
+        None => DEFAULT_ROUNDS,
     }
 }
 
 /// What is ended on purpose must be loadgen's own.
-fn check_crashes(named: Option<Named>, targets: &[String], start: Start) -> Result<(), Failure> {
-    let Some(named) = named.filter(|named| named.crashes) else {
+fn check_crashes(suite: Option<&Chosen>, targets: &[String], start: Start) -> Result<(), Failure> {
+    let Some(suite) = suite.filter(|suite| suite.workloads.iter().any(|workload| workload.crash)) else {
         return Ok(());
     };
     let what = match targets.iter().find(|target| matrix::is_address(target)) {
@@ -129,7 +169,7 @@ fn check_crashes(named: Option<Named>, targets: &[String], start: Start) -> Resu
     Err(Failure::usage(format!(
         "--suite {} ends a process of each server, so it is for servers that loadgen starts, and {what} is not: name targets of \
          `loadgen list`, or give a --server of your own",
-        named.name
+        suite.name
     )))
 }
 
@@ -194,7 +234,7 @@ fn check_two(args: &CompareArgs, targets: &[String]) -> Result<(), Failure> {
 }
 
 /// With a number of connections for `churn` that the network can track, where it tracks them; one line says so.
-pub(super) fn fitting(mut file: SuiteFile, here: &Here) -> SuiteFile {
+fn fitting(mut file: SuiteFile, here: &Here) -> SuiteFile {
     let tracking = here
         .tracking
         .filter(|_| same_place::network(&file.suite, here) == NetworkKind::Host);

@@ -1,10 +1,12 @@
 //! `compare --workers 1,2,4` and `--work 0,10us`: one value for all servers, or a dimension of the comparison.
 
-use super::{CompareArgs, to_come};
+use super::CompareArgs;
+use super::suites::chosen_suite;
 use crate::failure::Failure;
 use crate::notice::notice;
 use crate::record::{At, External, Start};
 use crate::suite::dimension::Dimension;
+use crate::suite::estimate::whole;
 use crate::suite::fit::ROUNDS_FOR_A_CLAIM;
 use crate::suite::matrix::{Suite, SuiteFile};
 use crate::text::{counted, minutes};
@@ -27,7 +29,10 @@ impl CompareArgs {
     /// The most workers that a server is to have: as many CPUs it gets, where there are so many.
     #[must_use]
     pub fn most_workers(&self) -> u32 {
-        self.started_with.workers.iter().copied().max().unwrap_or(1)
+        // What is wrong with a suite is told when it is read to be run.
+        let of_suite = chosen_suite(self).ok().flatten();
+        let of_suite = of_suite.map_or(1, |suite| suite.most_workers());
+        self.started_with.workers.iter().copied().max().unwrap_or(of_suite)
     }
 }
 
@@ -98,14 +103,15 @@ fn told(file: &SuiteFile) -> Vec<String> {
         return Vec::new();
     };
     let values: Vec<String> = dimension.values().iter().map(ToString::to_string).collect();
-    let (first, each, rounds) = to_come(file);
-    let trials = suite.pairs_of_round(first).len() as u64;
+    let whole = whole(file);
+    let (each, rounds) = (whole.first_time, whole.rounds.number);
+    let trials = suite.pairs_of_round(whole.first).len() as u64;
     let mut lines = vec![format!(
         "compared at {}: {} a round, about {} each; about {} for {}",
         values.join(", "),
         counted(trials, "trial", "trials"),
         minutes(each),
-        minutes(each * rounds),
+        minutes(whole.rounds.time),
         counted(rounds.into(), "round", "rounds")
     )];
     let needed = u32::try_from(ROUNDS_FOR_A_CLAIM).unwrap_or(u32::MAX);
@@ -174,7 +180,7 @@ fn check_targets(asked: &Dimension, targets: &[String], externals: &[External], 
 }
 
 /// `0`, `10us`, `1ms`, in nanoseconds; at most a second for each read.
-fn work_ns(text: &str) -> Result<u64, String> {
+pub(super) fn work_ns(text: &str) -> Result<u64, String> {
     let wrong = || format!("'{text}' is no time like 0, 10us or 1ms");
     let time = match text.trim() {
         "0" => Duration::ZERO,

@@ -2,7 +2,7 @@
 //! Nothing is opened or started here; what the machine offers comes in as [`Machine`].
 
 pub mod clients;
-mod file;
+pub(super) mod file;
 mod limits;
 mod placement;
 pub mod servers;

@@ -32,6 +32,7 @@ pub(in crate::cmd) fn workload(args: &WorkloadArgs) -> Result<Workload, Failure>
     if let Some(clients) = args.clients {
         workload.clients = clients_in_range(clients)?;
     }
+    workload.active_clients = active(args, &workload)?;
     if let Some(messages) = args.messages {
         workload.stop = Stop::MessagesPerClient(messages);
     }
@@ -79,6 +80,19 @@ pub(in crate::cmd) fn workload(args: &WorkloadArgs) -> Result<Workload, Failure>
     }
     check_sense(&workload)?;
     Ok(workload)
+}
+
+/// How many of the clients send; none where all do.
+fn active(args: &WorkloadArgs, workload: &Workload) -> Result<Option<u32>, Failure> {
+    let asked = args.active_clients.or(workload.active_clients.map(u64::from));
+    let Some(active) = asked else { return Ok(None) };
+    match u32::try_from(active) {
+        Ok(active) if (1..=workload.clients).contains(&active) => Ok(Some(active)),
+        _ => Err(Failure::usage(format!(
+            "--active-clients {active} is not between 1 and the {} clients that connect",
+            workload.clients
+        ))),
+    }
 }
 
 /// When messages leave: what the flags say on top of the workload's own pacing.
@@ -190,8 +204,15 @@ fn check_sense(workload: &Workload) -> Result<(), Failure> {
             workload.pipeline
         )));
     }
-    if let Some(open) = workload.open_loop() {
-        check_open_loop(workload, open)?;
+    match (workload.open_loop(), workload.active_clients) {
+        (Some(open), _) => check_open_loop(workload, open)?,
+        (None, Some(active)) => {
+            return Err(Failure::usage(format!(
+                "--active-clients {active} says whom a plan deals its messages to, and a closed loop has none: give --rate N, or \
+                 leave --active-clients out"
+            )));
+        }
+        (None, None) => {}
     }
     match workload.stop {
         Stop::TotalMessages(total) if total < u64::from(workload.clients) => Err(Failure::usage(format!(

@@ -56,6 +56,10 @@ impl EventLoop<'_> {
                 State::Connecting | State::Closing => {}
             }
         }
+        // Where none of its clients sends, the messages are others' from the first on.
+        if let Some(by_plan) = self.by_plan.as_mut().filter(|by_plan| by_plan.free.is_empty()) {
+            by_plan.dealer.say_busy(true);
+        }
     }
 
     /// Puts a client in line for a message, if it can take one and does not stand there.
@@ -63,7 +67,7 @@ impl EventLoop<'_> {
     pub(super) fn offer(&mut self, slot: usize) {
         let Some(by_plan) = &mut self.by_plan else { return };
         let client = &mut self.clients[slot];
-        if !client.in_line && !client.is_beside && client.has_room(self.carries) {
+        if client.is_active && !client.in_line && !client.is_beside && client.has_room(self.carries) {
             client.in_line = true;
             if by_plan.dealer.is_busy() {
                 by_plan.free_since_ns = now_ns();

@@ -70,6 +70,7 @@ fn host(target: &Target) -> String {
 fn share(workload: &Workload) -> Workload {
     Workload {
         clients: 0,
+        active_clients: workload.active_clients.map(|_| 0),
         pacing: match workload.pacing {
             Pacing::OpenLoop(open) => Pacing::OpenLoop(OpenLoop { rate_per_s: 0, ..open }),
             Pacing::ClosedLoop => Pacing::ClosedLoop,

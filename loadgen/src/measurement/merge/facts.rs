@@ -199,6 +199,7 @@ fn workload(shares: &[&Workload]) -> Workload {
     let first = shares[0];
     Workload {
         clients: shares.iter().map(|share| share.clients).sum(),
+        active_clients: (first.active_clients).map(|_| shares.iter().filter_map(|share| share.active_clients).sum()),
         pacing: match first.pacing {
             Pacing::ClosedLoop => Pacing::ClosedLoop,
             Pacing::OpenLoop(mut open) => {

@@ -54,6 +54,7 @@ pub(super) fn picture(file: &SuiteFile, findings: &Findings, stored: &[Stored]) 
             title: "cache line, nanoseconds".to_string(),
             lines: lines.into_iter().filter(|line| !line.dots.is_empty()).collect(),
             limit: Some((limit, "limit of near".to_string())),
+            mark: None,
             is_log: false,
             print: Box::new(figure),
         }],

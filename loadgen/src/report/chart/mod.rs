@@ -15,6 +15,7 @@ use crate::measurement::store::{Stored, file_name};
 use crate::quantity::{self, MESSAGES_PER_S, Place, Quantity};
 use crate::record::Workload;
 use crate::report::svg::{Hue, Picture};
+use crate::report::varied::{self, Varied};
 use crate::suite::findings::Table;
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
@@ -66,7 +67,14 @@ pub fn of_workload(results: &Results, workload: &Workload, hues: &Hues) -> Vec<P
 /// Charts over clients, connections and offered load, of suites that vary them.
 #[must_use]
 pub fn over_workloads(file: &SuiteFile, results: &Results, hues: &Hues) -> Vec<Picture> {
-    over::pictures(file, results, hues)
+    let all = varied::all(file, results);
+    all.iter().flat_map(|varied| of_varied(file, varied, hues)).collect()
+}
+
+/// The charts over one thing that a suite varies.
+#[must_use]
+pub fn of_varied(file: &SuiteFile, varied: &Varied<'_>, hues: &Hues) -> Vec<Picture> {
+    over::pictures(file, varied, hues)
 }
 
 /// Charts of the run as a whole: how far the CPUs were apart, and one trial over time.

@@ -22,6 +22,7 @@ pub(super) fn picture(results: &Results, stored: &[Stored]) -> Option<Picture> {
         title: title.to_string(),
         lines: vec![line(trial, name, hue, 0, read)],
         limit: None,
+        mark: None,
         is_log: false,
         print: Box::new(print),
     };

@@ -56,6 +56,7 @@ pub(super) fn picture(workload: &Workload, rows: &[&Row]) -> Option<Picture> {
             title: "response time".to_string(),
             lines: lines.collect(),
             limit: None,
+            mark: None,
             is_log: false,
             print: Box::new(|ns| time_ns(round_u64(ns))),
         }],

@@ -12,6 +12,7 @@ use crate::report::folder::Charts;
 use crate::report::markdown::command;
 use crate::report::portraits::{Portrait, portraits};
 use crate::report::svg::{Hue, Picture};
+use crate::report::varied::{self, Varied};
 use crate::report::{conclusions, facts, original, screen, sheets, terminal};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
@@ -35,8 +36,10 @@ pub fn suite(file: &SuiteFile, results: &Results, stored: &[Stored], charts: &Ch
         ));
     }
     if !charts.over_workloads.is_empty() {
-        let figures = figures(&charts.over_workloads, &hue);
-        sections.push(Section::new("over", "Over clients and load", vec![figures]));
+        sections.insert(
+            1,
+            Section::new("over", "Over clients and load", over(file, results, charts, &hue)),
+        );
     }
     sections.extend([
         Section::new("run", "The run", run(charts, &hue)),
@@ -65,7 +68,7 @@ fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str
     if !results.conclusions.is_empty() {
         return conclusions_of(file, results, hue);
     }
-    let mut blocks = list(screen::found(file, &results.findings));
+    let mut blocks = list(screen::found(file, results));
     let tables = sheets::grids(file, &results.findings).into_iter().map(|sheet| {
         let table = Table::new(&sheet.title.replace('`', ""), sheet.grid).by_target(hue);
         table.with_foot(sheet.below)
@@ -82,7 +85,11 @@ fn found(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str
     {
         blocks.push(Block::Figures(vec![Figure::new(picture, "-first", hue)]));
     }
-    if let Some(missing) = Block::list("", &screen::missing(results)) {
+    let missing: Vec<String> = screen::left_out(file)
+        .into_iter()
+        .chain(screen::missing(results))
+        .collect();
+    if let Some(missing) = Block::list("", &missing) {
         blocks.extend([Block::Heading("Missing or void".to_string()), missing]);
     }
     blocks
@@ -103,6 +110,14 @@ fn conclusions_of(file: &SuiteFile, results: &Results, hue: &dyn Fn(&str) -> Hue
     };
     let told = conclusions::told(file, &results.conclusions);
     told.into_iter().flat_map(of).collect()
+}
+
+/// Charts and tables over what the suite varies.
+fn over(file: &SuiteFile, results: &Results, charts: &Charts, hue: &dyn Fn(&str) -> Hue) -> Vec<Block> {
+    let varied = varied::all(file, results);
+    let tables = varied.iter().flat_map(Varied::tables);
+    let tables = tables.map(|(title, grid)| Table::new(&facts::capital(&title), grid).by_target(hue));
+    vec![figures(&charts.over_workloads, hue), Block::Tables(tables.collect())]
 }
 
 fn models(portraits: &[Portrait]) -> Vec<Block> {

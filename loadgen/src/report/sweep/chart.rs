@@ -95,6 +95,7 @@ fn response(file: &SweepFile, rows: &[Row<'_>]) -> Panel {
         title: "response time".to_string(),
         lines: quantiles(file).into_iter().enumerate().map(line).collect(),
         limit: None,
+        mark: None,
         is_log: true,
         print: Box::new(|ns| time_ns(round_u64(ns))),
     }
@@ -111,6 +112,7 @@ fn figures(file: &SweepFile, quantity: &'static Quantity, rows: &[Row<'_>]) -> P
             dots: dots(rows, |row| row.figure(quantity)),
         }],
         limit: None,
+        mark: None,
         is_log: false,
         print: Box::new(|figure| quantity.print(figure)),
     }

@@ -7,6 +7,7 @@ use crate::report::columns::{GROUPS, columns, filled, name};
 use crate::report::conclusions;
 use crate::report::original;
 use crate::report::table::{self, fitted};
+use crate::report::varied;
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, Row};
 use crate::text::{counted, workload as workload_line};
@@ -18,6 +19,10 @@ pub fn suite(file: &SuiteFile, results: &Results, width: u16) -> String {
     let mut text = conclusions::drawn(file, &results.conclusions, width);
     text.push_str(if text.is_empty() { "" } else { "\n" });
     text.extend(file.suite.loads().map(|each| workload(each, results, width) + "\n"));
+    let varied = varied::all(file, results);
+    if !varied.is_empty() {
+        text.push_str(&(varied::drawn(&varied, width, usize::MAX) + "\n"));
+    }
     text + &footer(results, width)
 }
 

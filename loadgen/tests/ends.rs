@@ -397,9 +397,15 @@ fn half_a_file_of_somebody_who_still_writes_is_left_alone() {
     fs::write(&half, "{").unwrap();
     let held = fs::File::open(folder.path()).unwrap();
     held.lock_shared().unwrap();
-    assert_eq!(loadgen::measurement::store::remove_half_written(folder.path()), 0);
+    assert_eq!(
+        loadgen::measurement::half_written::remove_half_written(folder.path()),
+        0
+    );
     drop(held);
-    assert_eq!(loadgen::measurement::store::remove_half_written(folder.path()), 1);
+    assert_eq!(
+        loadgen::measurement::half_written::remove_half_written(folder.path()),
+        1
+    );
     assert!(!half.exists());
 }
 

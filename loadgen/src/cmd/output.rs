@@ -3,7 +3,7 @@
 use crate::cmd::arguments::{OutputArgs, OutputFormat};
 use crate::failure::{Exit, Failure};
 use crate::measurement::destination::Destination;
-use crate::measurement::store;
+use crate::measurement::{half_written, store};
 use crate::notice::notice;
 use crate::record::{Incomplete, Measurement};
 use crate::report::{self, hdr};
@@ -58,7 +58,7 @@ impl<'a> Output<'a> {
         let files = [&self.args.output, &self.args.histogram];
         let mut folders: Vec<&Path> = files.into_iter().flatten().map(|file| store::folder_of(file)).collect();
         folders.dedup();
-        folders.into_iter().map(store::remove_half_written).sum()
+        folders.into_iter().map(half_written::remove_half_written).sum()
     }
 }
 

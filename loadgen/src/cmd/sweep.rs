@@ -8,6 +8,7 @@ use crate::cmd::compare::without_path;
 use crate::compare::runner::{TrialProgress, Trials};
 use crate::compare::sweep::{SweepNow, SweepView, run_sweep};
 use crate::failure::{Exit, Failure};
+use crate::measurement::half_written;
 use crate::measurement::store::{self, SWEEP_FILE, Store};
 use crate::notice::notice;
 use crate::record::Machine;
@@ -151,8 +152,8 @@ pub fn run(
         None => new_sweep(args, machine, here)?,
     };
     leftovers::remove(|| match &args.resume {
-        Some(folder) => store::remove_half_written_of(folder),
-        None => store::remove_half_written_below(&args.results),
+        Some(folder) => half_written::remove_half_written_of(folder),
+        None => half_written::remove_half_written_below(&args.results),
     });
     trials.prepare(file.sweep.external.as_slice(), store.folder())?;
     let ended = {

@@ -3,14 +3,14 @@
 //! Every file goes to a temporary file in its own directory, is synced, renamed, and the directory synced: after a crash
 //! or on a full disk the old file is whole or the new one is, never half of either. Reads no clock: dates come from the caller.
 
+use super::half_written::in_writing;
 use crate::failure::Failure;
 use crate::record::{Measurement, SCHEMA_VERSION};
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -24,7 +24,7 @@ pub const SWEEP_FILE: &str = "sweep.json";
 pub const FULL_FILE: &str = "full.json";
 
 /// Folder of the records inside a suite's folder.
-const RECORDS: &str = "records";
+pub(super) const RECORDS: &str = "records";
 
 /// One suite's folder and the records in it.
 #[derive(Debug)]
@@ -372,62 +372,6 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
-}
-
-/// Of files that are not whole yet; no other file begins so.
-const IN_WRITING: &str = ".writing-";
-
-/// Does something with a new temporary file. The lock on the folder tells whoever finds the file that its writer lives;
-/// the kernel gives it up with the process, however that ends.
-fn in_writing<T>(folder: &Path, write: impl FnOnce(NamedTempFile) -> io::Result<T>) -> io::Result<T> {
-    let held = File::open(folder)?;
-    // A file system without locks: nobody will remove anything there.
-    let _ = held.lock_shared();
-    // 0666 less the umask, like any new file; the default for temporary files is for their owner only.
-    let file = tempfile::Builder::new()
-        .prefix(IN_WRITING)
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)?;
-    write(file)
-}
-
-/// Removes what a loadgen that was killed has left half-written in a folder; how many files that were.
-#[must_use]
-pub fn remove_half_written(folder: &Path) -> usize {
-    let Ok(held) = File::open(folder) else { return 0 };
-    if held.try_lock().is_err() {
-        return 0; // Somebody is writing there now.
-    }
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_half = |entry: &fs::DirEntry| {
-        entry.file_name().to_string_lossy().starts_with(IN_WRITING)
-            && entry.file_type().is_ok_and(|kind| kind.is_file())
-    };
-    entries
-        .filter(|entry| is_half(entry) && fs::remove_file(entry.path()).is_ok())
-        .count()
-}
-
-/// The same for a folder of results: itself, and the folders of comparisons and sweeps in it.
-#[must_use]
-pub fn remove_half_written_below(results: &Path) -> usize {
-    let inside = fs::read_dir(results)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let of_folder = |folder: PathBuf| match folder.join(FULL_FILE).is_file() {
-        true => remove_half_written_below(&folder),
-        false if folder.join(RECORDS).is_dir() => remove_half_written_of(&folder),
-        false => 0,
-    };
-    remove_half_written(results) + inside.map(of_folder).sum::<usize>()
-}
-
-/// The same for the folder of one comparison or sweep.
-#[must_use]
-pub fn remove_half_written_of(suite: &Path) -> usize {
-    remove_half_written(suite) + remove_half_written(&suite.join(RECORDS))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

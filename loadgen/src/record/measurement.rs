@@ -757,6 +757,12 @@ pub struct CpuDistance {
     pub after_ns: Option<f64>,
     /// Why one of them is null; null when neither is.
     pub reason: Option<String>,
+    /// CPU time of a TCP round trip of 64 bytes over loopback by one thread on the server's first CPU, in nanoseconds: how fast
+    /// the kernel is at that moment. Null where the server is not pinned, and in older records.
+    #[serde(default)]
+    pub round_trip_cpu_ns_before: Option<f64>,
+    #[serde(default)]
+    pub round_trip_cpu_ns_after: Option<f64>,
     /// Lowest frequency of these CPUs at that moment; null where the machine does not tell.
     pub frequency_mhz_before: Option<f64>,
     pub frequency_mhz_after: Option<f64>,
@@ -769,6 +775,15 @@ impl CpuDistance {
     #[must_use]
     pub fn ns(&self) -> Option<f64> {
         Some(self.before_ns?.max(self.after_ns?))
+    }
+
+    /// CPU time of a round trip, the mean of before and after, in nanoseconds; `None` unless both are known.
+    #[must_use]
+    pub fn round_trip_cpu_ns(&self) -> Option<f64> {
+        Some(f64::midpoint(
+            self.round_trip_cpu_ns_before?,
+            self.round_trip_cpu_ns_after?,
+        ))
     }
 }
 

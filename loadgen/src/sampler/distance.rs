@@ -3,6 +3,7 @@
 //! A virtual machine's CPUs move, and nothing else shows it: neither steal time nor the speed of arithmetic or of a system call
 //! changes when the hypervisor puts one of them on another part of the chip, but a message costs a third more.
 
+use super::loopback;
 use crate::record::CpuDistance;
 use crate::units::{count_f64, duration_ns};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -33,19 +34,22 @@ const GONE: u64 = u64::MAX;
 pub struct CpuState {
     /// Round trip of a cache line in nanoseconds, the largest over the pairs of CPUs in use; or why it is not known.
     pub distance_ns: Result<f64, String>,
+    /// CPU time of a round trip over loopback on the server's first CPU, in nanoseconds; `None` where it is not pinned.
+    pub round_trip_cpu_ns: Option<f64>,
     /// Lowest current frequency of the CPUs in use; `None` where the machine does not tell.
     pub frequency_mhz: Option<f64>,
     /// Times that any of these CPUs was slowed down because of its heat, since boot; `None` where the machine does not tell.
     pub thermal_throttles: Option<u64>,
 }
 
-/// Measures now, which takes a millisecond or a few: before and after a trial, never in it. An empty list means that this side
+/// Measures now, which takes some milliseconds: before and after a trial, never in it. An empty list means that this side
 /// is not pinned.
 #[must_use]
 pub fn measure(server_cpus: &[usize], loadgen_cpus: &[usize]) -> CpuState {
     let cpus = || server_cpus.iter().chain(loadgen_cpus);
     CpuState {
         distance_ns: distance(server_cpus, loadgen_cpus),
+        round_trip_cpu_ns: server_cpus.first().and_then(|cpu| loopback::round_trip_cpu_ns(*cpu)),
         frequency_mhz: cpus().filter_map(|cpu| frequency_mhz(*cpu)).reduce(f64::min),
         thermal_throttles: cpus().map(|cpu| throttles(*cpu)).sum(),
     }
@@ -63,6 +67,8 @@ pub fn between(before: &CpuState, after: &CpuState) -> CpuDistance {
             .err()
             .or(after.distance_ns.as_ref().err())
             .cloned(),
+        round_trip_cpu_ns_before: before.round_trip_cpu_ns,
+        round_trip_cpu_ns_after: after.round_trip_cpu_ns,
         frequency_mhz_before: before.frequency_mhz,
         frequency_mhz_after: after.frequency_mhz,
         thermal_throttles: before
@@ -167,7 +173,8 @@ impl Ball {
     }
 }
 
-fn pin(cpu: usize) -> Result<(), String> {
+/// Binds this thread to one CPU.
+pub(super) fn pin(cpu: usize) -> Result<(), String> {
     let mut set = CpuSet::new();
     set.set(cpu)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
@@ -233,6 +240,7 @@ mod tests {
     fn what_grew_in_between_is_told_and_what_is_not_known_stays_null() {
         let state = |distance_ns: Result<f64, String>, thermal_throttles| CpuState {
             distance_ns,
+            round_trip_cpu_ns: None,
             frequency_mhz: None,
             thermal_throttles,
         };

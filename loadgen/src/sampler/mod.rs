@@ -12,6 +12,7 @@
 pub mod cgroup;
 pub mod distance;
 pub mod hiccup;
+pub mod loopback;
 pub mod machine;
 pub mod network;
 pub mod own;

@@ -1,7 +1,11 @@
 //! Cells of targets and rounds as a least-squares problem: the log of each is its target's level plus its round's deviation from the
 //! average round. A row of the design has two entries, or one for each round, and so only those are kept. Pure.
+//!
+//! Where each trial knows how fast the kernel was around it, what follows from that is taken out too (analysis of covariance): one
+//! slope for all targets, estimated within targets and rounds, so that no target gains or loses by its luck with the machine.
 
 use super::fit::Cell;
+use crate::units::len_f64;
 use std::collections::BTreeMap;
 
 /// The cells that tell something about differences, and what each is made of.
@@ -13,6 +17,11 @@ pub(super) struct Design {
     /// One for each target and for each round but the last: rounds are deviations that add up to nothing.
     columns: usize,
 }
+
+/// Fewer degrees of freedom than this, beside targets and rounds, carry no slope of their own.
+const FREEDOM_FOR_A_SLOPE: usize = 20;
+/// Standard deviation of the logs of round trips within targets and rounds below which there is nothing to see.
+const LEAST_SPREAD: f64 = 0.005;
 
 /// The problem solved.
 pub(super) struct Solved {
@@ -55,11 +64,36 @@ impl Design {
             let entries = row.0.iter();
             entries.map(|(column, entry)| entry * weights[*column][place]).sum()
         };
-        Some(Solved {
+        let solved = Solved {
             residuals: self.rows.iter().zip(&logs).map(residual).collect(),
             leverage: self.rows.iter().enumerate().map(leverage).collect(),
             weights,
             coefficients,
+        };
+        Some(match self.round_trips(&solved) {
+            Some(slowness) => solved.without(&slowness, &logs),
+            None => solved,
+        })
+    }
+
+    /// Of each cell the log of its round trip against the average one, and what targets and rounds leave of it. None where a cell
+    /// has none, or where there is too little to estimate a slope from.
+    fn round_trips(&self, solved: &Solved) -> Option<Slowness> {
+        let round_trips = self.cells.iter().map(|cell| cell.round_trip_ns.filter(|ns| *ns > 0.0));
+        let mut logs: Vec<f64> = round_trips.map(|ns| ns.map(f64::ln)).collect::<Option<_>>()?;
+        let mean = logs.iter().sum::<f64>() / len_f64(logs.len());
+        logs.iter_mut().for_each(|log| *log -= mean);
+        let coefficients: Vec<f64> = solved.weights.iter().map(|of| dot(of, &logs)).collect();
+        let within: Vec<f64> = (self.rows.iter().zip(&logs))
+            .map(|(row, log)| log - row.dot(&coefficients))
+            .collect();
+        let squares = dot(&within, &within);
+        let freedom = self.cells.len().checked_sub(self.columns)?;
+        let is_enough = freedom >= FREEDOM_FOR_A_SLOPE && squares > LEAST_SPREAD.powi(2) * len_f64(freedom);
+        is_enough.then_some(Slowness {
+            coefficients,
+            within,
+            squares,
         })
     }
 
@@ -71,6 +105,39 @@ impl Design {
             places[target].1.push(place);
         }
         places
+    }
+}
+
+/// How slow the machine was around each cell, as far as targets and rounds do not explain it.
+struct Slowness {
+    /// What they explain, column by column.
+    coefficients: Vec<f64>,
+    within: Vec<f64>,
+    /// Sum of squares of these.
+    squares: f64,
+}
+
+impl Solved {
+    /// The same with one column more, the slowness of the machine, by Frisch, Waugh and Lovell: each weight, and so each
+    /// coefficient, loses what it owes to it.
+    fn without(mut self, slowness: &Slowness, logs: &[f64]) -> Self {
+        let Slowness {
+            coefficients,
+            within,
+            squares,
+        } = slowness;
+        let slope = dot(within, logs) / squares;
+        for (weights, owed) in self.weights.iter_mut().zip(coefficients) {
+            subtract(weights, owed / squares, within);
+        }
+        for (coefficient, owed) in self.coefficients.iter_mut().zip(coefficients) {
+            *coefficient -= slope * owed;
+        }
+        subtract(&mut self.residuals, slope, within);
+        for (leverage, within) in self.leverage.iter_mut().zip(within) {
+            *leverage += within * within / squares;
+        }
+        self
     }
 }
 

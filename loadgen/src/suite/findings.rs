@@ -13,7 +13,7 @@ use super::nearness::{Nearness, distance_ns, timed};
 use super::results::{pair_of, round_of};
 use super::together::Together;
 use crate::measurement::store::Stored;
-use crate::record::{At, ExternalModel, Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
+use crate::record::{At, CpuDistance, ExternalModel, Figure, Measurement, NetworkKind, SCHEMA_VERSION, Workload};
 use crate::units::len_f64;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,10 +249,16 @@ impl<'a> Trials<'a> {
         for trial in self.by_pair.get(pair).into_iter().flatten() {
             let serves = trial.stands(kind) && self.nearness.is_used(trial) && !self.together.voids(pair, kind);
             if let Some(figure) = read(trial).filter(|_| serves) {
-                of_round.entry(round_of(trial)).or_insert(figure);
+                let round_trip_ns = trial.cpu_distance.as_ref().and_then(CpuDistance::round_trip_cpu_ns);
+                of_round.entry(round_of(trial)).or_insert((figure, round_trip_ns));
             }
         }
-        let cell = |(round, figure)| Cell { target, round, figure };
+        let cell = |(round, (figure, round_trip_ns))| Cell {
+            target,
+            round,
+            figure,
+            round_trip_ns,
+        };
         of_round.into_iter().map(cell).collect()
     }
 

@@ -32,6 +32,8 @@ pub struct Cell {
     pub round: u32,
     /// Above 0.
     pub figure: f64,
+    /// What a round trip over loopback cost the machine around this trial, in nanoseconds of CPU: how slow its kernel was.
+    pub round_trip_ns: Option<f64>,
 }
 
 /// Targets and rounds told apart.
@@ -340,6 +342,7 @@ mod tests {
                 target,
                 round,
                 figure: log.exp(),
+                round_trip_ns: None,
             };
             (1..)
                 .zip(logs.iter())
@@ -538,16 +541,21 @@ mod tests {
     fn false_alarms_are_at_most_5_percent_and_the_power_is_as_told() {
         let unequal = [0.01, 0.02, 0.03, 0.04, 0.05, 0.03, 0.02, 0.06];
         let one_loud = [0.04, 0.04, 0.04, 0.04, 0.04, 0.04, 0.04, 0.12];
-        for (deviations, rounds, missing) in [
-            ([0.04; 8], 7, 0.0),
-            (unequal, 7, 0.0),
-            (unequal, 8, 0.1),
-            (one_loud, 5, 0.05),
+        // The last four are of trials that know how slow the machine was around them, where that mattered and where it did not.
+        for (deviations, rounds, missing, slope) in [
+            ([0.04; 8], 7, 0.0, None),
+            (unequal, 7, 0.0, None),
+            (unequal, 8, 0.1, None),
+            (one_loud, 5, 0.05, None),
+            ([0.04; 8], 7, 0.0, Some(0.0)),
+            ([0.04; 8], 7, 0.0, Some(0.9)),
+            (unequal, 8, 0.1, Some(0.9)),
+            (one_loud, 5, 0.05, Some(0.9)),
         ] {
             let mut noise = Noise::new(7);
             let (mut alarms, mut seen, tables) = (0, 0, 2_000);
             for _ in 0..tables {
-                let mut cells = noise.table(&deviations, rounds, missing);
+                let mut cells = noise.table_on_a_moody_machine(&deviations, rounds, missing, slope);
                 let fit = Fit::of(8, &cells);
                 alarms += u32::from(any_interval_excludes_1(&fit));
                 // A difference of the size that such tables say they would have shown: from the true deviations.
@@ -581,6 +589,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_the_machine_was_slower_by_is_no_targets_noise() {
+        let mut noise = Noise::new(11);
+        let known = noise.table_on_a_moody_machine(&[0.02; 8], 7, 0.0, Some(0.9));
+        let unknown: Vec<Cell> = (known.iter())
+            .map(|cell| Cell {
+                round_trip_ns: None,
+                ..*cell
+            })
+            .collect();
+        let mean = |cells: &[Cell]| {
+            let fit = Fit::of(8, cells);
+            let deviations = (0..8).map(|target| fit.level(target).unwrap().residual_deviation);
+            deviations.sum::<f64>() / 8.0
+        };
+        assert!(mean(&unknown) > 0.07, "{}", mean(&unknown));
+        assert!((0.014..0.026).contains(&mean(&known)), "{}", mean(&known));
+        // One trial that does not know takes the knowledge from all: a slope of some is none of the others.
+        let mut but_one = known.clone();
+        but_one[3].round_trip_ns = None;
+        assert_eq!(mean(&but_one), mean(&unknown));
+        // Of too few trials no slope is estimated.
+        let few: Vec<Cell> = known.iter().filter(|cell| cell.target < 4).copied().collect();
+        let few_unknown: Vec<Cell> = unknown.iter().filter(|cell| cell.target < 4).copied().collect();
+        let of = |cells: &[Cell]| Fit::of(8, cells).level(2).unwrap().residual_deviation;
+        assert_eq!(of(&few), of(&few_unknown));
+    }
+
     /// Whether some pair would be claimed if no ratio were too small.
     fn any_interval_excludes_1(fit: &Fit) -> bool {
         let mut pairs = (0..8).flat_map(|left| (left + 1..8).map(move |right| (left, right)));
@@ -607,13 +643,32 @@ mod tests {
 
         /// Equal targets: a round's own level, and each target's own noise.
         fn table(&mut self, deviations: &[f64], rounds: u32, missing: f64) -> Vec<Cell> {
+            self.table_on_a_moody_machine(deviations, rounds, missing, None)
+        }
+
+        /// The same, and with a slope trials that know how slow the machine was around them: by 10 %, of which the figure takes
+        /// this share.
+        fn table_on_a_moody_machine(
+            &mut self,
+            deviations: &[f64],
+            rounds: u32,
+            missing: f64,
+            slope: Option<f64>,
+        ) -> Vec<Cell> {
             let mut cells = Vec::new();
             for round in 1..=rounds {
                 let level = 0.1 * self.normal();
                 for (target, deviation) in deviations.iter().enumerate() {
-                    let figure = (level + deviation * self.normal()).exp();
+                    let slowness = slope.map(|slope| (slope, 0.1 * self.normal()));
+                    let owed = slowness.map_or(0.0, |(slope, slowness)| slope * slowness);
+                    let figure = (level + owed + deviation * self.normal()).exp();
                     if self.uniform() >= missing {
-                        cells.push(Cell { target, round, figure });
+                        cells.push(Cell {
+                            target,
+                            round,
+                            figure,
+                            round_trip_ns: slowness.map(|(_, slowness)| 5_000.0 * slowness.exp()),
+                        });
                     }
                 }
             }

@@ -60,7 +60,8 @@ mod tests {
                 x.sin()
             );
         }
-        assert_eq!((sine.at(-5.0), sine.at(9.0)), ((-1.0_f64).sin(), 3.0_f64.sin()));
+        // Beyond its ends it stays what it is there.
+        assert!((sine.at(-5.0) - (-1.0_f64).sin()).abs() < 1e-12 && (sine.at(9.0) - 3.0_f64.sin()).abs() < 1e-12);
         // A polynomial of the fifth degree comes out exactly.
         let fifth = Tabulated::new(0.0, 10.0, 5, |x| x.powi(5) - 3.0 * x.powi(2));
         assert!((fifth.at(3.7) - (3.7_f64.powi(5) - 3.0 * 3.7_f64.powi(2))).abs() < 1e-8);

@@ -85,21 +85,10 @@ fn suite_file(
     let start = if is_running { Start::Never } else { Start::Always };
     let flags = dimension::of(args, &targets, &externals, start)?;
     check_crashes(suite.as_ref(), &targets, start)?;
-    let has_dimension = flags.dimension.is_some();
     let has_control = suite.as_ref().is_none_or(|suite| suite.has_control);
-    let (name, workloads, counting) = match suite {
-        Some(suite) => (suite.name, suite.workloads, suite.counting),
-        None => (
-            suite_name(args).to_string(),
-            workloads::workloads(args, has_dimension)?,
-            preset::counting(),
-        ),
-    };
-    let workloads = with_clients(args, workloads)?;
+    let (name, workloads, counting) = what_is_run(args, suite, flags.dimension.is_some())?;
     let load = Load::of(&workloads);
     let control = control(&targets).filter(|_| has_control && !args.no_control);
-    // System calls of a message are the same at any number of workers, and work adds none: at several values none are counted.
-    let counting = with_clients(args, if has_dimension { Vec::new() } else { counting })?;
     let label_text = args.label.clone().unwrap_or_else(|| here.label.clone());
     Ok(SuiteFile {
         schema_version: SCHEMA_VERSION.to_string(),
@@ -139,6 +128,25 @@ fn suite_file(
             },
         },
     })
+}
+
+/// Name of the suite, its workloads, and those under which system calls are counted.
+fn what_is_run(
+    args: &CompareArgs,
+    suite: Option<Chosen>,
+    has_dimension: bool,
+) -> Result<(String, Vec<Workload>, Vec<Workload>), Failure> {
+    let (name, workloads, counting) = match suite {
+        Some(suite) => (suite.name, suite.workloads, suite.counting),
+        None => (
+            suite_name(args).to_string(),
+            workloads::workloads(args, has_dimension)?,
+            preset::counting(),
+        ),
+    };
+    // System calls of a message are the same at any number of workers, and work adds none: at several values none are counted.
+    let counting = if has_dimension { Vec::new() } else { counting };
+    Ok((name, with_clients(args, workloads)?, with_clients(args, counting)?))
 }
 
 /// `thread` is steady and in every default suite; else the first target runs twice.

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::compare::runner::Trials;
 use crate::failure::{Exit, Failure};
-use crate::measurement::store::{SUITE_FILE, Store, pretty_json, remove_half_written_below, write_atomically};
+use crate::measurement::half_written::remove_half_written_below;
+use crate::measurement::store::{SUITE_FILE, Store, pretty_json, write_atomically};
 use crate::measurement::whole;
 use crate::notice::notice;
 use crate::record::SCHEMA_VERSION;

@@ -33,15 +33,7 @@ pub(in crate::cmd) fn workload(args: &WorkloadArgs) -> Result<Workload, Failure>
         workload.clients = clients_in_range(clients)?;
     }
     workload.active_clients = active(args, &workload)?;
-    if let Some(messages) = args.messages {
-        workload.stop = Stop::MessagesPerClient(messages);
-    }
-    if let Some(total) = args.total_messages {
-        workload.stop = Stop::TotalMessages(total);
-    }
-    if let Some(duration) = args.duration {
-        workload.stop = Stop::AfterMs(as_ms(duration));
-    }
+    workload.stop = stop(args).unwrap_or(workload.stop);
     if let Some(size) = args.size {
         (workload.size_min_bytes, workload.size_max_bytes) = (size.min_bytes, size.max_bytes);
     }
@@ -80,6 +72,14 @@ pub(in crate::cmd) fn workload(args: &WorkloadArgs) -> Result<Workload, Failure>
     }
     check_sense(&workload)?;
     Ok(workload)
+}
+
+/// What ends the run, where a flag says so; no two of them are taken together.
+fn stop(args: &WorkloadArgs) -> Option<Stop> {
+    let by_client = args.messages.map(Stop::MessagesPerClient);
+    let by_total = args.total_messages.map(Stop::TotalMessages);
+    let by_time = args.duration.map(|duration| Stop::AfterMs(as_ms(duration)));
+    by_time.or(by_total).or(by_client)
 }
 
 /// How many of the clients send; none where all do.

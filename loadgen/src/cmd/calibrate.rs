@@ -36,7 +36,7 @@ pub struct CalibrateArgs {
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = str::parse::<Pin>)]
     pub pin: Pin,
 
-    /// Decides plans, service times and samples
+    /// Determines plans, service times and samples
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = crate::cmd::arguments::seed)]
     pub seed: u64,
 

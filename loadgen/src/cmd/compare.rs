@@ -80,7 +80,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "PERCENT", value_parser = precision)]
     pub precision: Option<f64>,
 
-    /// Decides the order of every round and the payload; drawn from the clock when not given
+    /// Determines the order of every round and the payload [default: from the clock]
     #[arg(long, value_name = "NUMBER", value_parser = seed)]
     pub seed: Option<u64>,
 
@@ -96,7 +96,7 @@ pub struct CompareArgs {
     #[arg(long, default_value = "results", value_name = "DIR")]
     pub results: PathBuf,
 
-    /// Go on with an interrupted comparison; what it has is not repeated
+    /// Continue an interrupted comparison; what has been measured is not repeated
     #[arg(long, value_name = "DIR", conflicts_with_all = ["suite", "targets", "server", "servers", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "max_error_rate", "label", "results", "pin", "threads", "timeout", "connect_timeout", "source_addresses", "resolve", "allow_public", "no_control"])]
     pub resume: Option<PathBuf>,
 
@@ -105,7 +105,7 @@ pub struct CompareArgs {
     #[arg(long, num_args = 2, value_names = ["TARGET", "DIR"], conflicts_with_all = ["resume", "suite", "targets", "workloads", "workload", "clients", "size", "pipeline", "rate", "duration", "workers", "work", "payload", "close", "connect_window", "connect_rate", "seed", "label", "results", "pin", "threads", "timeout", "connect_timeout", "source_addresses", "resolve", "allow_public", "no_control"])]
     pub add: Option<Vec<String>>,
 
-    /// Print the tables only, no progress
+    /// Print only the tables, no progress
     #[arg(short, long)]
     pub quiet: bool,
 
@@ -117,7 +117,7 @@ pub struct CompareArgs {
     #[arg(long, default_value = "auto", value_name = "PLACEMENT")]
     pub pin: String,
 
-    /// Worker threads of loadgen; by default as many as it has CPUs of its own
+    /// Worker threads of loadgen [default: the CPUs not given to the server]
     #[arg(short, long, value_name = "NUMBER")]
     pub threads: Option<u32>,
 

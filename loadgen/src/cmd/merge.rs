@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 /// What was typed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MergeArgs {
-    /// Records of generators that pressed at the same time (see --start-at)
+    /// Records of generators that ran at the same time (see --start-at)
     #[arg(value_name = "FILES", required = true)]
     pub files: Vec<PathBuf>,
 
-    /// How many generators there were; a missing or unreadable record is then named and counts against the verdict
+    /// How many generators there were; a missing or unreadable record is then named and counted against the verdict
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub expect: Option<u32>,
 

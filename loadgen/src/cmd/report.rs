@@ -19,7 +19,7 @@ pub struct ReportArgs {
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
 
-    /// Print every table, not only what was found
+    /// Print every table, not only the findings
     #[arg(long)]
     pub full: bool,
 }

@@ -31,7 +31,7 @@ pub struct ReproduceArgs {
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
 
-    /// Measure nothing: tell which of its claims hold in this folder, which is there already
+    /// Measure nothing: show which of its claims hold in this existing folder
     #[arg(long, value_name = "DIR", conflicts_with_all = ["rounds", "budget", "label", "results", "no_build", "dry_run", "quiet"])]
     pub against: Option<PathBuf>,
 
@@ -51,7 +51,7 @@ pub struct ReproduceArgs {
     #[arg(long, default_value = "results", value_name = "DIR")]
     pub results: PathBuf,
 
-    /// Print what was found only, no progress
+    /// Print only the findings, no progress
     #[arg(short, long)]
     pub quiet: bool,
 

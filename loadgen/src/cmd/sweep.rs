@@ -27,7 +27,7 @@ use std::time::Duration;
 /// What was typed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SweepArgs {
-    /// Who is measured: a name from `loadgen list`, or HOST:PORT of any TCP echo
+    /// What to measure: a name from `loadgen list`, or HOST:PORT of any TCP echo
     #[arg(short = 'T', long, value_name = "NAME|HOST:PORT", required_unless_present = "resume")]
     pub target: Option<String>,
 
@@ -50,7 +50,7 @@ pub struct SweepArgs {
     #[arg(long, value_name = "N", value_parser = arguments::count, requires = "slo")]
     pub to: Option<u64>,
 
-    /// How close the search gets, in percent of the rate [default: 5]
+    /// How close the search gets, as a percentage of the rate [default: 5]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=50), requires = "slo")]
     pub precision: Option<u32>,
 
@@ -62,7 +62,7 @@ pub struct SweepArgs {
     #[arg(short, long, value_name = "TIME", default_value = "3s", value_parser = arguments::duration)]
     pub duration: Duration,
 
-    /// Time before it that does not count
+    /// Time before the measured phase, not counted
     #[arg(short, long, value_name = "TIME", default_value = "1s", value_parser = arguments::duration)]
     pub warmup: Duration,
 
@@ -70,11 +70,11 @@ pub struct SweepArgs {
     #[arg(short, long, value_name = "BYTES", value_parser = arguments::size)]
     pub size: Option<Size>,
 
-    /// Messages of one client under way at the same time
+    /// Outstanding messages per client
     #[arg(short = 'P', long, value_name = "DEPTH", default_value = "1", value_parser = arguments::count)]
     pub pipeline: u64,
 
-    /// A new connection after so many messages, for servers that end connections themselves
+    /// A new connection after this many messages, for servers that close connections themselves
     #[arg(long, value_name = "N", value_parser = arguments::count)]
     pub messages_per_connection: Option<u64>,
 

@@ -98,10 +98,10 @@ pub struct Reach {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum AddressChoice {
-    /// The first that answers, as before there was a choice
+    /// The first that answers
     #[default]
     First,
-    /// All that answer, clients dealt out to them in turn
+    /// All that answer; clients are assigned to them in turn
     All,
 }
 
@@ -261,10 +261,10 @@ impl Payload {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum CloseBy {
-    /// In good order: FIN, then the server's FIN; the client's port rests for a minute (TIME_WAIT)
+    /// In good order: FIN, then the server's FIN; the client's port stays unusable for a minute (TIME_WAIT)
     #[default]
     Fin,
-    /// By a reset: neither side keeps anything of the connection
+    /// By a reset: neither side keeps any state of the connection
     Rst,
 }
 
@@ -313,11 +313,11 @@ pub enum Arrivals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Waiting {
-    /// In the kernel until the time has come: least CPU, least precise
+    /// In the kernel until the time has come: least CPU, least precision
     Sleep,
-    /// In the kernel until 60 us before it, then looking at the clock
+    /// In the kernel until 60 us before it, then polling the clock
     Hybrid,
-    /// Looking at the clock all the time: a whole CPU for each thread
+    /// Polling the clock all the time: a whole CPU for each thread
     Spin,
 }
 

@@ -8,20 +8,20 @@ use clap::Args;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Workload")]
 pub struct ClientArgs {
-    /// What messages consist of: binary (random bytes), lines (of text that end in a newline, counted by --size), or a FILE whose
+    /// What messages consist of: binary (random bytes), lines (text ending in a newline, counted by --size), or a FILE whose
     /// content is the message [default: binary]
     #[arg(long, value_name = "binary|lines|FILE")]
     pub payload: Option<String>,
 
-    /// How clients end connections: in order, or by a reset that leaves no port waiting [default: fin]
+    /// How clients close connections: in good order, or by a reset that leaves no port waiting [default: fin]
     #[arg(long, value_enum, value_name = "HOW")]
     pub close: Option<CloseBy>,
 
-    /// Connections at most that are opening or wait for their first echo, over all threads [default: 100]
+    /// Most connections that may be opening or waiting for their first echo, over all threads [default: 100]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = count)]
     pub connect_window: Option<u64>,
 
-    /// Connections opened in a second at most, over all threads [default: no limit]
+    /// Most connections opened per second, over all threads [default: no limit]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = count)]
     pub connect_rate: Option<u64>,
 }

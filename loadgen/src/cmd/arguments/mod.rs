@@ -48,21 +48,21 @@ pub enum Verb {
     Compare(CompareArgs),
     /// Make the tables of a results folder again from its records
     Report(ReportArgs),
-    /// Put a results folder into the tracked tables: README.md, results/models.md, results/runtimes.md
+    /// Copy the tables of a results folder into README.md, results/models.md, results/runtimes.md
     Publish(PublishArgs),
-    /// Tell what became of each target between two comparisons
+    /// Show how each target changed between two comparisons
     Diff(DiffArgs),
-    /// Run the plan of a results folder again and tell which of its claims hold
+    /// Run the plan of a results folder again and show which of its claims hold
     Reproduce(ReproduceArgs),
     /// Check that a server keeps the echo contract, rule by rule
     Verify(VerifyArgs),
-    /// Prove the generator on this machine, against a server of known behaviour
+    /// Test the generator on this machine against a server of known behaviour
     Calibrate(CalibrateArgs),
     /// Type lines to a server by hand and see them come back
     Connect(ConnectArgs),
     /// Find the highest rate within a response-time limit, or the curve over clients
     Sweep(SweepArgs),
-    /// Add the records of several generators that pressed at the same time, exactly
+    /// Add up the records of several generators that ran at the same time, exactly
     Merge(MergeArgs),
     /// List targets, workloads and suites
     List(ServerArgs),
@@ -97,7 +97,7 @@ pub enum Verb {
 /// One measurement.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Who is measured: a name from `loadgen list`, or HOST:PORT of any TCP echo
+    /// What to measure: a name from `loadgen list`, or HOST:PORT of any TCP echo
     #[arg(short = 'T', long, value_name = "NAME|HOST:PORT")]
     pub target: Option<String>,
 
@@ -140,7 +140,7 @@ pub struct RunArgs {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Count the server's system calls per message; this slows it, so the rate is then no timing
+    /// Count the server's system calls per message; this slows the server, so the rates of such a run mean nothing
     #[arg(long)]
     pub count_syscalls: bool,
 
@@ -164,7 +164,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILE", value_parser = histogram_file)]
     pub histogram: Option<PathBuf>,
 
-    /// Print every percentile that the sample carries, with its 95 % interval
+    /// Print every percentile that the sample supports, with its 95 % interval
     #[arg(short = 'L', long)]
     pub latency: bool,
 
@@ -201,7 +201,7 @@ pub struct WorkloadArgs {
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// Time before it that does not count; 0 for a job of --messages [default: 2s, or --ramp where that is longer]
+    /// Time before the measured phase, not counted; 0 for a job of --messages [default: 2s, or --ramp where that is longer]
     #[arg(short, long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration)]
     pub warmup: Option<Duration>,
 
@@ -209,7 +209,7 @@ pub struct WorkloadArgs {
     #[arg(short, long, value_name = "BYTES", allow_hyphen_values = true, value_parser = size)]
     pub size: Option<Size>,
 
-    /// Messages of one client under way at the same time [default: 1]
+    /// Outstanding messages per client [default: 1]
     #[arg(short = 'P', long, value_name = "DEPTH", allow_hyphen_values = true, value_parser = count)]
     pub pipeline: Option<u64>,
 
@@ -217,14 +217,14 @@ pub struct WorkloadArgs {
     #[arg(long)]
     pub churn: bool,
 
-    /// A new connection after so many messages, for servers that end connections themselves; 1 is --churn
+    /// A new connection after this many messages, for servers that close connections themselves; 1 is --churn
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = count)]
     pub messages_per_connection: Option<u64>,
 
     #[command(flatten)]
     pub client: ClientArgs,
 
-    /// Messages per second of all clients together, sent by plan whatever the server does (open loop)
+    /// Messages per second of all clients together, sent by plan, whatever the server does (open loop)
     #[arg(short = 'R', long, value_name = "N", allow_hyphen_values = true, value_parser = count)]
     pub rate: Option<u64>,
 
@@ -236,7 +236,7 @@ pub struct WorkloadArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = count)]
     pub burst_size: Option<u64>,
 
-    /// Time in which --rate climbs from 0, from the start of the warm-up on [default: 0]
+    /// Time in which --rate climbs from 0, beginning with the warm-up [default: 0]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration)]
     pub ramp: Option<Duration>,
 
@@ -244,7 +244,7 @@ pub struct WorkloadArgs {
     #[arg(long, value_enum, value_name = "HOW")]
     pub pacing: Option<Waiting>,
 
-    /// Decides payload bytes, sizes, random arrivals and the order of a comparison
+    /// Determines payload bytes, sizes, random arrivals and the order of a comparison
     #[arg(
         long,
         value_name = "NUMBER",

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 /// What servers that loadgen starts are started with.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Servers that are started")]
+#[command(next_help_heading = "Servers that loadgen starts")]
 pub struct ServerFlagArgs {
     /// Worker threads or processes of each server that has any; several values, like 1,2,4, are compared with each other
     #[arg(long, value_name = "N[,N]", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub workers: Vec<u32>,
 
-    /// CPU time that each server burns for each read; several values, like 0,10us,100us, are compared with each other
+    /// CPU time that each server burns per read; several values, like 0,10us,100us, are compared with each other
     #[arg(long, value_name = "TIME[,TIME]", value_delimiter = ',', value_parser = work_ns)]
     pub work: Vec<u64>,
 }

@@ -19,7 +19,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "NAME|FILE")]
     pub workload: Vec<String>,
 
-    /// Clients of every workload, in place of its own number
+    /// Clients of every workload, instead of the workload's own number
     #[arg(short, long, visible_alias = "connections", value_name = "N", value_parser = number)]
     pub clients: Option<u64>,
 
@@ -27,7 +27,7 @@ pub struct LoadArgs {
     #[arg(short, long, value_name = "BYTES", value_parser = size)]
     pub size: Option<Size>,
 
-    /// Messages of one client under way at the same time, of every workload
+    /// Outstanding messages per client, for every workload
     #[arg(short = 'P', long, value_name = "DEPTH", value_parser = number)]
     pub pipeline: Option<u64>,
 

@@ -405,18 +405,19 @@ fn switching(conclusion: &Conclusion, lines: &[&Line]) -> Option<String> {
     };
     let at = |place: &usize| {
         let clients = count(conclusion.columns[*place].workload.clients.into());
-        Some(format!("{} with {clients} clients", spread(conclusion, lines, *place)?))
+        Some((spread(conclusion, lines, *place)?, clients))
     };
-    let ends = |places: &[usize]| -> Option<String> {
-        let known: Vec<String> = places.iter().filter_map(at).collect();
-        match &known[..] {
-            [] => None,
-            [only] => Some(only.clone()),
-            [first, .., last] => Some(format!("{first} and {last}")),
-        }
+    let ends = |unit: &str, places: &[usize]| -> Option<String> {
+        let known: Vec<(String, String)> = places.iter().filter_map(at).collect();
+        let (figure, clients) = known.first()?;
+        let first = format!("{figure} {unit} with {clients} clients");
+        Some(match &known[1..] {
+            [] => first,
+            [.., (figure, clients)] => format!("{first} and {figure} with {clients}"),
+        })
     };
-    let switches = ends(&places(true)).map(|ends| format!("context switches per message are {ends}"));
-    let rates = ends(&places(false)).map(|ends| format!("messages/s are {ends}"));
+    let switches = ends("context switches per message", &places(true));
+    let rates = ends("messages/s", &places(false));
     let both: Vec<String> = switches.into_iter().chain(rates).collect();
     (!both.is_empty()).then(|| both.join("; "))
 }

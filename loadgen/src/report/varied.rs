@@ -108,7 +108,8 @@ impl Along {
     pub fn print(self, value: f64) -> String {
         match self {
             Self::Load => format!("{} %", count(round_u64(value))),
-            _ => figure(value),
+            Self::Clients | Self::Connections => count(round_u64(value)),
+            Self::Rate => figure(value),
         }
     }
 

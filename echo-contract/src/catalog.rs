@@ -756,7 +756,10 @@ mod tests {
     #[test]
     fn a_check_that_is_expected_to_fail_is_a_check_and_is_named_once() {
         let of_rows = crate::conformance::faults::own_checks();
-        let checks: HashSet<_> = crate::conformance::checks().map(|(_, name)| name).chain(of_rows).collect();
+        let checks: HashSet<_> = crate::conformance::checks()
+            .map(|(_, name)| name)
+            .chain(of_rows)
+            .collect();
         for target in TARGETS {
             let named: HashSet<_> = target.expected_failures.iter().map(|failure| failure.check).collect();
             assert_eq!(named.len(), target.expected_failures.len(), "{}", target.name);

@@ -42,7 +42,13 @@ fn small_disk(folder: &Path, bytes: u64) -> Result<(), nix::Error> {
     let nothing: Option<&str> = None;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
     let size = format!("size={bytes}");
-    mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
+    mount(
+        Some("tmpfs"),
+        folder,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some(size.as_str()),
+    )
 }
 
 #[test]
@@ -79,7 +85,9 @@ fn on_a_disk_that_fills_up_the_old_file_stays_whole_and_the_record_is_printed() 
         Ok(())
     };
     if let Err(errno) = thread::spawn(in_the_namespace).join().unwrap() {
-        not_tested(&format!("a full disk: no file system of this test's own can be mounted: {errno}"));
+        not_tested(&format!(
+            "a full disk: no file system of this test's own can be mounted: {errno}"
+        ));
     }
 }
 
@@ -104,9 +112,11 @@ fn names_in(folder: &Path) -> Vec<String> {
 fn a_reader_of_results_that_has_gone_is_a_quiet_end() {
     let server = echo_server(|_| Misdeed::None);
     for format in ["text", "json", "csv"] {
-        let mut child = loadgen(&format!("--target {server} -c 2 -m 20 --quiet --output-format {format}"))
-            .spawn()
-            .unwrap();
+        let mut child = loadgen(&format!(
+            "--target {server} -c 2 -m 20 --quiet --output-format {format}"
+        ))
+        .spawn()
+        .unwrap();
         drop(child.stdout.take());
         let ran = child.wait_with_output().unwrap();
         assert_eq!(ran.status.code(), Some(0), "{format}: {ran:?}");
@@ -122,16 +132,23 @@ fn an_interrupt_at_any_moment_leaves_a_whole_record() {
         READS.store(read, Ordering::Relaxed);
         Misdeed::None
     });
-    let moments = if std::env::var_os("LOADGEN_LONG").is_some() { 50 } else { 8 };
+    let moments = if std::env::var_os("LOADGEN_LONG").is_some() {
+        50
+    } else {
+        8
+    };
     let folder = tempfile::tempdir().unwrap();
     let mut interrupted = 0;
     for moment in 0..moments {
         let file = folder.path().join(format!("{moment}.json"));
         let before = READS.load(Ordering::Relaxed);
         // Warm-up, measured phase, hold, drain and writing all lie within the span of the moments.
-        let child = loadgen(&format!("--target {server} -c 5 -d 500ms -w 200ms -o {}", file.display()))
-            .spawn()
-            .unwrap();
+        let child = loadgen(&format!(
+            "--target {server} -c 5 -d 500ms -w 200ms -o {}",
+            file.display()
+        ))
+        .spawn()
+        .unwrap();
         wait_for("load", || READS.load(Ordering::Relaxed) > before + 20);
         let delay_ms = echo_contract::splitmix::at(1, moment) % 1_000;
         thread::sleep(Duration::from_millis(delay_ms));
@@ -145,10 +162,16 @@ fn an_interrupt_at_any_moment_leaves_a_whole_record() {
                 assert_eq!(record.incomplete_reason, Some(Incomplete::Interrupted));
             }
             // It had measured everything when the signal came.
-            code => assert!(record.complete && code == Some(0), "after {delay_ms} ms: {code:?}, {ran:?}"),
+            code => assert!(
+                record.complete && code == Some(0),
+                "after {delay_ms} ms: {code:?}, {ran:?}"
+            ),
         }
     }
-    assert!(interrupted * 4 >= moments, "only {interrupted} of {moments} were interrupted");
+    assert!(
+        interrupted * 4 >= moments,
+        "only {interrupted} of {moments} were interrupted"
+    );
 }
 
 fn interrupt(child: Child) -> Output {

@@ -118,10 +118,12 @@ pub fn make_row(row: &Row, subject: &Subject<'_>, on_part: &mut dyn FnMut(&str))
 
 /// Names of the checks that stand in rows only; those of the contract are in [`super::checks`].
 pub fn own_checks() -> impl Iterator<Item = &'static str> {
-    ROWS.iter().flat_map(|row| row.parts).filter_map(|part| match &part.which {
-        Which::Own(check) => Some(check.name),
-        Which::Contract(_) | Which::Rule(_) => None,
-    })
+    ROWS.iter()
+        .flat_map(|row| row.parts)
+        .filter_map(|part| match &part.which {
+            Which::Own(check) => Some(check.name),
+            Which::Contract(_) | Which::Rule(_) => None,
+        })
 }
 
 /// What is made of a row, and how often.
@@ -199,10 +201,7 @@ fn together(findings: &[Finding]) -> Outcome {
         Outcome::Failed(_) => 4,
     };
     // The first of the gravest.
-    let gravest = findings
-        .iter()
-        .rev()
-        .max_by_key(|finding| rank(&finding.outcome));
+    let gravest = findings.iter().rev().max_by_key(|finding| rank(&finding.outcome));
     let Some(gravest) = gravest else {
         return Outcome::NotChecked("the row has no check".into());
     };
@@ -278,7 +277,11 @@ mod tests {
     #[test]
     fn a_check_of_a_row_has_a_name_of_its_own() {
         let own: Vec<_> = own_checks().collect();
-        let all: HashSet<_> = own.iter().copied().chain(super::super::checks().map(|(_, name)| name)).collect();
+        let all: HashSet<_> = own
+            .iter()
+            .copied()
+            .chain(super::super::checks().map(|(_, name)| name))
+            .collect();
         assert_eq!(all.len(), own.len() + super::super::checks().count());
     }
 
@@ -299,7 +302,10 @@ mod tests {
             together(&[passed.clone(), missing.clone()]),
             Outcome::NotChecked("b: no room (1 of 2 parts were made, and none failed)".into())
         );
-        assert_eq!(together(&[missing, failed.clone(), passed]), Outcome::Failed("c: 2 of 3".into()));
+        assert_eq!(
+            together(&[missing, failed.clone(), passed]),
+            Outcome::Failed("c: 2 of 3".into())
+        );
         assert_eq!(together(&[failed]), Outcome::Failed("2 of 3".into()));
         assert!(matches!(together(&[]), Outcome::NotChecked(_)));
     }

@@ -82,7 +82,11 @@ fn fault_matrix(stored: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let text = fs::read_to_string(stored).map_err(|error| refused(&error))?;
     let matrix: FaultMatrix = serde_json::from_str(&text).map_err(|error| refused(&error))?;
     if matrix.kind != FaultMatrix::KIND {
-        return Err(refused(&format!("it is a {}, not a {}", matrix.kind, FaultMatrix::KIND)));
+        return Err(refused(&format!(
+            "it is a {}, not a {}",
+            matrix.kind,
+            FaultMatrix::KIND
+        )));
     }
     if !matrix.complete {
         return Err(refused(&"it was interrupted, and rows are missing"));

@@ -51,7 +51,9 @@ pub fn summary(matrix: &FaultMatrix) -> String {
         RowResult::NotTested,
     ];
     let counted = kinds.into_iter().filter(|&kind| count(kind) > 0);
-    let parts: Vec<String> = counted.map(|kind| format!("{} {}", count(kind), kind.as_str())).collect();
+    let parts: Vec<String> = counted
+        .map(|kind| format!("{} {}", count(kind), kind.as_str()))
+        .collect();
     format!("{} rows: {}", matrix.rows().count(), parts.join(", "))
 }
 
@@ -83,7 +85,9 @@ pub fn page(matrix: &FaultMatrix) -> String {
          in part, which is no pass.\n\n",
     );
     let numbers = numbers(matrix);
-    let headings: Vec<String> = std::iter::once("target".into()).chain(numbers.iter().map(u8::to_string)).collect();
+    let headings: Vec<String> = std::iter::once("target".into())
+        .chain(numbers.iter().map(u8::to_string))
+        .collect();
     let signs = matrix.targets.iter().map(|target| {
         let signs = numbers
             .iter()
@@ -209,7 +213,10 @@ mod tests {
         let text = page(&sample());
         assert!(text.contains("| `fork` | ok | **n/t** |"), "{text}");
         assert!(text.contains("| `thread` |  | **FAIL** |"), "{text}");
-        assert!(text.contains("| `fork` | **NOT TESTED** | a \\| b; 0.3 % of a CPU |"), "{text}");
+        assert!(
+            text.contains("| `fork` | **NOT TESTED** | a \\| b; 0.3 % of a CPU |"),
+            "{text}"
+        );
         assert!(text.contains("3 rows: 1 passed, 1 FAILED, 1 NOT TESTED"), "{text}");
     }
 
@@ -218,7 +225,12 @@ mod tests {
         let text = page(&sample());
         for row in ROWS {
             let is_made = [1, 13].contains(&row.number);
-            assert_eq!(text.contains(&format!("Done: {}. Asked: {}.", row.does, row.asked)), is_made, "{}", row.title);
+            assert_eq!(
+                text.contains(&format!("Done: {}. Asked: {}.", row.does, row.asked)),
+                is_made,
+                "{}",
+                row.title
+            );
         }
         assert!(text.contains("- Row 16: restart without loss is not built yet."));
     }

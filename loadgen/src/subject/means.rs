@@ -55,7 +55,12 @@ const SOURCES: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
 fn flood(to: Ipv4Addr, port: u16, per_second: u64, time: Duration) -> io::Result<u64> {
     const TURN: Duration = Duration::from_millis(5);
     // IPPROTO_RAW: the packet brings its IP header, of which the kernel fills length and checksum.
-    let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)?;
+    let raw = socket(
+        AddressFamily::Inet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::Raw,
+    )?;
     let peer = SockaddrIn::new(to.octets()[0], to.octets()[1], to.octets()[2], to.octets()[3], port);
     let (start, mut sent) = (Instant::now(), 0_u64);
     while start.elapsed() < time {

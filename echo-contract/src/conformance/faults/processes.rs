@@ -67,7 +67,11 @@ fn a_crowd_at_the_limit(server: &mut Server) -> Verdict {
         count(Fate::Refused),
         count(Fate::Waiting)
     );
-    for (client, _) in clients.iter_mut().zip(&fates).filter(|(_, fate)| **fate == Fate::Served) {
+    for (client, _) in clients
+        .iter_mut()
+        .zip(&fates)
+        .filter(|(_, fate)| **fate == Fate::Served)
+    {
         client.ping(MESSAGE_BYTES)?;
     }
     first.ping(MESSAGE_BYTES)?;
@@ -100,7 +104,9 @@ fn served_again(server: &mut Server) -> Result<String, Fault> {
 }
 
 fn a_stop_at_the_limit(server: &mut Server) -> Verdict {
-    stop_streaming(server, Signal::Terminate, 20, &mut |server| server.limit_processes(Some(0)))
+    stop_streaming(server, Signal::Terminate, 20, &mut |server| {
+        server.limit_processes(Some(0))
+    })
 }
 
 fn zombies(server: &mut Server) -> Verdict {

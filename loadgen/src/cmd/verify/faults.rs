@@ -67,7 +67,12 @@ pub enum Format {
 }
 
 fn row_number(typed: &str) -> Result<u8, String> {
-    let known = || ROWS.iter().map(|row| row.number.to_string()).collect::<Vec<_>>().join(", ");
+    let known = || {
+        ROWS.iter()
+            .map(|row| row.number.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let number = typed.trim().parse().ok();
     number
         .filter(|number| ROWS.iter().any(|row| row.number == *number))
@@ -86,7 +91,12 @@ pub fn run(args: &VerifyArgs, machine: &Machine, no_private_network: Option<&str
     let network = match no_private_network {
         Some(_) => "host",
         // Of a server that runs already, or one of the user's own, the network is the host's.
-        None if contestants.iter().any(|who| matches!(who.servers, Servers::Attached(_))) => "host",
+        None if contestants
+            .iter()
+            .any(|who| matches!(who.servers, Servers::Attached(_))) =>
+        {
+            "host"
+        }
         None => "private",
     };
     let mut matrix = FaultMatrix {
@@ -113,7 +123,10 @@ pub fn run(args: &VerifyArgs, machine: &Machine, no_private_network: Option<&str
         };
         for &row in &rows {
             let done = matrix.rows().count() + target.rows.len() + 1;
-            notice(format_args!("{} {done}/{total}: row {}, {}", contestant.name, row.number, row.title));
+            notice(format_args!(
+                "{} {done}/{total}: row {}, {}",
+                contestant.name, row.number, row.title
+            ));
             match make(contestant, row, no_private_network.is_none()) {
                 Some(finding) => target.rows.push(stored(finding)),
                 None => matrix.complete = false,
@@ -154,7 +167,12 @@ fn contestants(args: &VerifyArgs) -> Result<Vec<Contestant>, Failure> {
             ("all", _) => named.extend(TARGETS),
             (_, Some(target)) => named.push(target),
             _ if !args.target.contains(',') => {}
-            _ => return Err(Failure::usage(format!("--target {}: no target `{name}` in a list of several", args.target))),
+            _ => {
+                return Err(Failure::usage(format!(
+                    "--target {}: no target `{name}` in a list of several",
+                    args.target
+                )));
+            }
         }
     }
     let sized = |profile: Profile| {
@@ -203,14 +221,18 @@ fn make(contestant: &Contestant, row: &'static Row, is_private: bool) -> Option<
                 if is_private && let Err(why) = network::enter_private() {
                     return not_tested(row, why);
                 }
-                let subject = Subject::started(&*launcher, profile).expecting(expected).by(Arc::new(subject::Means));
+                let subject = Subject::started(&*launcher, profile)
+                    .expecting(expected)
+                    .by(Arc::new(subject::Means));
                 faults::make_row(row, &subject, &mut on_part)
             })
         }
         Servers::Attached(served) => {
             let address: SocketAddr = served.server.address();
             interrupt::unless_asked(move || {
-                let subject = Subject::attached(address, profile).expecting(expected).by(Arc::new(subject::Means));
+                let subject = Subject::attached(address, profile)
+                    .expecting(expected)
+                    .by(Arc::new(subject::Means));
                 faults::make_row(row, &subject, &mut on_part)
             })
         }

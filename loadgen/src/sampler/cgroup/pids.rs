@@ -76,7 +76,9 @@ impl Drop for ProcessLimit {
 fn own_directory() -> io::Result<PathBuf> {
     let none = || io::Error::other("no cgroup controller for processes (pids) is at hand");
     let mounts = fs::read("/proc/self/mountinfo")?;
-    let mounts = MountInfos::from_buf_read(mounts.as_slice()).map_err(io::Error::other)?.0;
+    let mounts = MountInfos::from_buf_read(mounts.as_slice())
+        .map_err(io::Error::other)?
+        .0;
     let mount = mounts
         .into_iter()
         .find(|mount| mount.fs_type == "cgroup" && mount.super_options.contains_key("pids"))

@@ -143,6 +143,11 @@ fn judge(samples: &[Sample], least_percent: usize, hold_up: Duration) -> Verdict
     );
     ensure(low < MIB_PER_HOUR, || format!("memory grows: {figure}"))?;
     let least = u32::try_from(least_percent).map_or(100.0, f64::from);
+    if !percent.is_finite() {
+        return Err(Fault::NotChecked(format!(
+            "the server was given no time for its first echoes: {figure}"
+        )));
+    }
     if percent < least {
         let text = format!("the rate falls: {figure}, expected at least {least} %");
         return Err(if hold_up < BUSY {

@@ -88,28 +88,7 @@ pub fn run(args: &VerifyArgs, machine: &Machine, no_private_network: Option<&str
     let destination = options.output.as_deref().map(|path| prepare(path)).transpose()?;
     limits::raise_descriptors(DESCRIPTORS.min(machine.nofile_hard))?;
     let contestants = contestants(args)?;
-    let network = match no_private_network {
-        Some(_) => "host",
-        // Of a server that runs already, or one of the user's own, the network is the host's.
-        None if contestants
-            .iter()
-            .any(|who| matches!(who.servers, Servers::Attached(_))) =>
-        {
-            "host"
-        }
-        None => "private",
-    };
-    let mut matrix = FaultMatrix {
-        kind: FaultMatrix::KIND.into(),
-        schema_version: FAULTS_VERSION.into(),
-        started_at: jiff::Timestamp::now().to_string(),
-        label: environment::label(),
-        form: if options.long { "long" } else { "short" }.into(),
-        network: network.into(),
-        network_note: no_private_network.map(str::to_owned),
-        complete: true,
-        targets: Vec::new(),
-    };
+    let mut matrix = empty(options, &contestants, no_private_network);
     let rows: Vec<&'static Row> = ROWS
         .iter()
         .filter(|row| options.only.is_empty() || options.only.contains(&row.number))
@@ -145,6 +124,32 @@ pub fn run(args: &VerifyArgs, machine: &Machine, no_private_network: Option<&str
     }
     tell(options, destination, &matrix, tells_tables)?;
     Ok(exit_of(options, &matrix))
+}
+
+/// A matrix without a row.
+fn empty(options: &FaultArgs, contestants: &[Contestant], no_private_network: Option<&str>) -> FaultMatrix {
+    let network = match no_private_network {
+        Some(_) => "host",
+        // Of a server that runs already, or one of the user's own, the network is the host's.
+        None if contestants
+            .iter()
+            .any(|who| matches!(who.servers, Servers::Attached(_))) =>
+        {
+            "host"
+        }
+        None => "private",
+    };
+    FaultMatrix {
+        kind: FaultMatrix::KIND.into(),
+        schema_version: FAULTS_VERSION.into(),
+        started_at: jiff::Timestamp::now().to_string(),
+        label: environment::label(),
+        form: if options.long { "long" } else { "short" }.into(),
+        network: network.into(),
+        network_note: no_private_network.map(str::to_owned),
+        complete: true,
+        targets: Vec::new(),
+    }
 }
 
 /// A target, and how its servers are come by.

@@ -85,7 +85,7 @@ fn row_number(typed: &str) -> Result<u8, String> {
 /// When a target cannot be had, or the file cannot be written.
 pub fn run(args: &VerifyArgs, machine: &Machine, no_private_network: Option<&str>) -> Result<Option<Exit>, Failure> {
     let options = &args.faults;
-    let destination = options.output.as_deref().map(|path| prepare(path)).transpose()?;
+    let destination = options.output.as_deref().map(prepare).transpose()?;
     limits::raise_descriptors(DESCRIPTORS.min(machine.nofile_hard))?;
     let contestants = contestants(args)?;
     let mut matrix = empty(options, &contestants, no_private_network);

@@ -68,8 +68,9 @@ impl Destination {
             },
             Self::InPlace(path, file) => write_in_place(file, text).map_err(|error| unwritable(&path, &error)),
             Self::Replaced(path) => store::write_atomically(&path, text).or_else(|failure| {
-                // A mount point cannot be replaced, but can be written.
-                let file = if path.is_file() {
+                // A mount point cannot be replaced, but can be written. Where there is no room the old file stays whole.
+                let has_room = store::probe(store::folder_of(&path), text.len() as u64).is_ok();
+                let file = if has_room && path.is_file() {
                     open_in_place(&path)
                 } else {
                     Err(ErrorKind::NotFound.into())

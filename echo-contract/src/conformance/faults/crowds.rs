@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(super) const SLOW_READERS: Row = Row {
     number: 10,
     title: "slow readers, bounded memory",
-    does: "100 clients (1,000 in the long form) write through small socket buffers without reading until nothing more is \
+    does: "50 clients (1,000 in the long form) write through small socket buffers without reading until nothing more is \
            taken (1 MiB each in the long form), and then read everything",
     asked: "the server stops reading from them; at most 64 KiB of its memory for each; another client's p99 at most twice what \
             it was, or 5 ms; every byte is delivered at last",
@@ -87,7 +87,10 @@ fn a_crowd_that_never_reads(server: &mut Server, is_weighed: bool) -> Verdict {
     const FIRST: usize = 4;
     const MOST_EACH: u64 = 64 * KIB;
     const FLOOR: Duration = Duration::from_millis(5);
-    let count = some_troubled(server)?.min(server.profile.clients_at_once.saturating_sub(1));
+    let most = server.profile.clients_at_once.saturating_sub(1);
+    let count = some_troubled(server)?
+        .min(most)
+        .min(server.profile.scale.pick(50, 1_000));
     if !is_weighed {
         let (clients, answers) = beside(server, |server| stuffed(server, count))?;
         answers.expect_as_before(FLOOR)?;

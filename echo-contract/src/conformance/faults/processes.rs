@@ -129,7 +129,7 @@ fn zombies(server: &mut Server) -> Verdict {
     let gone = until(server.profile.patience, || {
         left = server.children()?;
         thread::sleep(LOOK_AGAIN);
-        Ok(left.len() <= before && !left.iter().any(|child| is_zombie(child)))
+        Ok(left.len() <= before && !left.iter().any(is_zombie))
     })?;
     let zombies = left.iter().filter(|child| is_zombie(child)).count();
     let gone = gone.ok_or_else(|| {

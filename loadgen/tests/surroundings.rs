@@ -76,7 +76,8 @@ fn on_a_disk_that_fills_up_the_old_file_stays_whole_and_the_record_is_printed() 
         assert_eq!(fs::read_to_string(&file).unwrap(), OLD);
         assert_eq!(names_in(&path), ["filler", "record.json"], "half a file was left");
 
-        // Full before the start: refused before anything is measured.
+        // Full before the start: a new file is refused before anything is measured.
+        let line = line.replace("record.json", "new.json");
         let begun = Instant::now();
         let ran = loadgen(&line.replace("-d 3s", "-d 60s")).output().unwrap();
         assert_eq!(ran.status.code(), Some(6), "{ran:?}");

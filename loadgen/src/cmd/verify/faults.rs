@@ -162,7 +162,7 @@ struct Contestant {
 
 enum Servers {
     Started(Arc<subject::Launcher>),
-    Attached(Served),
+    Attached(Box<Served>),
 }
 
 fn contestants(args: &VerifyArgs) -> Result<Vec<Contestant>, Failure> {
@@ -191,7 +191,7 @@ fn contestants(args: &VerifyArgs) -> Result<Vec<Contestant>, Failure> {
             name: args.target.clone(),
             profile: sized(served.profile.clone()),
             expected_failures: served.expected_failures,
-            servers: Servers::Attached(served),
+            servers: Servers::Attached(Box::new(served)),
         }]);
     }
     leftovers::remove(|| 0);

@@ -385,11 +385,6 @@ const A_PROCESS_COSTS_MORE: &[ExpectedFailure] = &[
         AtTimes,
         "82 KiB: beside its buffer a process has 64 KiB of heap, stack and data that it has written to",
     ),
-    expected(
-        "clients that reset before they are accepted hold up nobody",
-        AtTimes,
-        "a process for each of 2,000 aborted connections takes the CPU: a p99 of 33 ms was seen on two busy CPUs",
-    ),
 ];
 
 const fn expected(check: &'static str, frequency: Frequency, why: &'static str) -> ExpectedFailure {

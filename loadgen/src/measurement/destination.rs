@@ -38,11 +38,12 @@ impl Destination {
                 let replaced =
                     store::probe(store::folder_of(path), bytes_needed).map(|()| Self::Replaced(path.to_path_buf()));
                 replaced.or_else(|failure| {
-                    if found.is_ok() {
-                        in_place().map_err(|_| failure)
-                    } else {
-                        Err(failure)
+                    if found.is_err() {
+                        return Err(failure);
                     }
+                    // A full disk takes a text no better in the old file's place, and would cost the old one.
+                    store::room(path, bytes_needed)?;
+                    in_place().map_err(|_| failure)
                 })
             }
         }

@@ -206,13 +206,21 @@ pub fn probe(folder: &Path, bytes_needed: u64) -> Result<(), Failure> {
         file.close()
     });
     written.map_err(|error| unwritable(folder, &error))?;
-    // A file system that does not say how full it is has just taken a byte: go on.
-    let Ok(space) = statvfs(folder) else { return Ok(()) };
+    room(folder, bytes_needed)
+}
+
+/// Whether the file system of `place`, a folder or a file, says that `bytes_needed` fit.
+///
+/// # Errors
+/// [`crate::failure::Exit::Unwritable`], naming the path.
+pub fn room(place: &Path, bytes_needed: u64) -> Result<(), Failure> {
+    // A file system that does not say how full it is is taken at its word when it is written to.
+    let Ok(space) = statvfs(place) else { return Ok(()) };
     let free = space.blocks_available().saturating_mul(space.fragment_size());
     if free < bytes_needed {
         return Err(Failure::unwritable(format!(
             "results cannot be kept in {}: {} MiB are free there and up to {} MiB are needed; make room or choose another place (--results or --output)",
-            folder.display(),
+            place.display(),
             free >> 20,
             bytes_needed.div_ceil(1 << 20),
         )));

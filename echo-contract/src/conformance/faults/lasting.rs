@@ -135,6 +135,11 @@ fn judge(samples: &[Sample], least_percent: usize, hold_up: Duration) -> Verdict
         rate(&settled[..settled.len() / 4]),
         rate(&settled[settled.len() * 3 / 4..]),
     );
+    if first <= 0.0 {
+        return Err(Fault::NotChecked(
+            "the server was given no time for its first echoes".into(),
+        ));
+    }
     let percent = 100.0 * last / first;
     let figure = format!(
         "{:+.1} MiB an hour (from {:+.1}), the last quarter's rate {percent:.0} % of the first's",
@@ -143,11 +148,6 @@ fn judge(samples: &[Sample], least_percent: usize, hold_up: Duration) -> Verdict
     );
     ensure(low < MIB_PER_HOUR, || format!("memory grows: {figure}"))?;
     let least = u32::try_from(least_percent).map_or(100.0, f64::from);
-    if !percent.is_finite() {
-        return Err(Fault::NotChecked(format!(
-            "the server was given no time for its first echoes: {figure}"
-        )));
-    }
     if percent < least {
         let text = format!("the rate falls: {figure}, expected at least {least} %");
         return Err(if hold_up < BUSY {
@@ -235,6 +235,16 @@ mod tests {
             matches!(judged, Err(Fault::Failed(ref text)) if text.contains("the rate falls")),
             "{judged:?}"
         );
+    }
+
+    #[test]
+    fn a_rate_of_nothing_is_no_rate_to_compare_with() {
+        let mut late = samples(|_| 1e6);
+        for sample in late.iter_mut().take(40) {
+            sample.echoes = 0.0;
+        }
+        let judged = judge(&late, 50, Duration::ZERO);
+        assert!(matches!(judged, Err(Fault::NotChecked(_))), "{judged:?}");
     }
 
     #[test]

@@ -52,6 +52,12 @@ fn overload(server: &mut Server) -> Verdict {
     let watch = Watch::start();
     let emptied = load.empty(SOON)?;
     let after = load.by_plan(peak * 0.5, time)?;
+    if before.waits.is_empty() {
+        return Err(Fault::NotChecked("no message was answered before the overload".into()));
+    }
+    ensure(!after.waits.is_empty(), || {
+        "no message was answered after the overload".into()
+    })?;
     let share = 100.0 * over.rate / peak;
     let (p99, p99_before) = (percentile_99(&after.waits), percentile_99(&before.waits));
     let figure = format!(

@@ -6,7 +6,7 @@ use crate::conformance::fault::Verdict;
 use crate::conformance::isolation::another_is_served;
 use crate::conformance::server::Server;
 use crate::conformance::{Check, Setting};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) const OUT_OF_DESCRIPTORS: Row = Row {
     number: 1,
@@ -23,7 +23,8 @@ pub(super) const OUT_OF_DESCRIPTORS: Row = Row {
 pub(super) const ABORTED_CONNECTIONS: Row = Row {
     number: 2,
     title: "accept: aborted connections",
-    does: "2,000 clients (10,000 in the long form) connect and reset at once, mostly before they are accepted",
+    does: "2,000 clients (10,000 in the long form) or more, for a second at least, connect and reset at once, mostly before they \
+           are accepted",
     asked: "another client's p99 stays below 5 ms; the server lives",
     parts: &[Part::own(Check {
         name: "clients that reset before they are accepted hold up nobody",
@@ -47,14 +48,18 @@ pub(super) const MOST_CONNECTIONS: Row = Row {
 
 fn aborted_connections(server: &mut Server) -> Verdict {
     const LIMIT: Duration = Duration::from_millis(5);
+    /// Of fewer than a hundred answers the slowest would be the p99.
+    const LEAST_TIME: Duration = Duration::from_secs(1);
     let means = server.means()?;
-    let count = server.profile.scale.pick(2_000, 10_000);
-    let ((), answers) = beside(server, |server| {
-        for _ in 0..count {
+    let least = server.profile.scale.pick(2_000, 10_000);
+    let (count, answers) = beside(server, |server| {
+        let (start, mut count) = (Instant::now(), 0);
+        while count < least || start.elapsed() < LEAST_TIME {
             let client = server.connect()?;
             means.reset_on_close(client.stream())?;
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     })?;
     another_is_served(server, &format!("{count} aborted connections"))?;
     answers.expect_p99(LIMIT)?;

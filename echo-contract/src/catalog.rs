@@ -279,42 +279,22 @@ const STARVES: &[ExpectedFailure] = &[
     expected(
         "a second after many short connections there is no zombie and no child left",
         AtTimes,
-        "20 clients at a time on 64 listeners: two meet at one in 96 of 100",
-    ),
-    expected(
-        "all bytes come back through small buffers",
-        AtTimes,
-        "of four clients on 64 listeners, two meet at one in 9 of 100 runs",
-    ),
-    expected(
-        "all bytes come back though the server is stopped and continued all the time",
-        AtTimes,
-        "of four clients on 64 listeners, two meet at one in 9 of 100 runs",
-    ),
-    expected(
-        "clients that reset before they are accepted hold up nobody",
-        AtTimes,
-        "two clients meet at one of 64 listeners in 2 of 100 runs",
+        "50 times 20 clients on 64 listeners: each time two meet at one in 96 of 100 runs",
     ),
     expected(
         "a crowd that never reads delays nobody and gets all its bytes at last",
         AtTimes,
-        "of 63 clients on 64 listeners, 23 wait for another's end",
+        "of 50 clients on 64 listeners, 15 wait for another's end",
     ),
     expected(
         "each of a crowd that never reads costs the server at most 64 KiB",
         AtTimes,
-        "of 63 clients on 64 listeners, 23 wait for another's end",
+        "of 50 clients on 64 listeners, 15 wait for another's end",
     ),
     expected(
         "with --idle-timeout 2s the idle of a crowd are ended and the slow are kept",
         AtTimes,
         "of 62 clients on 64 listeners, 22 wait for another's end",
-    ),
-    expected(
-        "beside a flood of SYNs 99 % of the clients are served",
-        AtTimes,
-        "two clients meet at one of 64 listeners in 2 of 100 runs",
     ),
     expected(
         "SIGTERM at a random moment resets no streaming client and loses no byte",
@@ -336,21 +316,6 @@ const STARVES: &[ExpectedFailure] = &[
         AtTimes,
         "of ten clients on 64 listeners, two meet at one in 52 of 100 runs",
     ),
-    expected(
-        "clients that go away while they are owed much end nobody",
-        AtTimes,
-        "a newcomer may meet one who is still there at one of 64 listeners",
-    ),
-    expected(
-        "after SIGPIPE and clients that went away the server holds what it held",
-        AtTimes,
-        "a newcomer may meet one who is still there at one of 64 listeners",
-    ),
-    expected(
-        "a storm of resets leaves no descriptor and few lines behind",
-        AtTimes,
-        "a newcomer may meet one who is still there at one of 64 listeners",
-    ),
 ];
 
 /// Of the fault matrix, in all servers alike: the kit ends who idles by shutting the reading, after which the kernel answers
@@ -358,7 +323,7 @@ const STARVES: &[ExpectedFailure] = &[
 const RESETS_WHO_SPEAKS_TOO_LATE: ExpectedFailure = expected(
     "a client that was ended for idling and sends all the same gets no reset",
     Always,
-    "who idles is ended by shutting the reading, and 10 of 10 clients that send after the FIN are reset",
+    "who idles is ended by shutting the reading, and the kernel answers what comes later with a reset: seen on every target",
 );
 
 const EVERY_SERVER: &[ExpectedFailure] = &[RESETS_WHO_SPEAKS_TOO_LATE];
@@ -383,7 +348,7 @@ const A_PROCESS_COSTS_MORE: &[ExpectedFailure] = &[
     expected(
         "each of a crowd that never reads costs the server at most 64 KiB",
         AtTimes,
-        "82 KiB: beside its buffer a process has 64 KiB of heap, stack and data that it has written to",
+        "73 KiB: each is a process with a buffer, heap, stack and data of its own",
     ),
 ];
 

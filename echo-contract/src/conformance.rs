@@ -7,14 +7,15 @@
 //! lines of `/proc`; it starts no process, prints nothing and stores nothing. What becomes of a [`Finding`] is the
 //! caller's.
 //!
-//! What std's sockets cannot do is not checked here: a reset before the server has accepted (needs SO_LINGER), a
-//! client from another loopback address (needs a bind before connect), small socket buffers.
+//! What std's sockets cannot do (a reset before the server has accepted, small socket buffers, raw packets) goes through
+//! [`Means`], which the caller may lend; a client from another loopback address (needs a bind before connect) is not checked.
 
 mod admission;
 mod bytes;
 mod client;
 mod exposure;
 mod fault;
+pub mod faults;
 mod half_close;
 mod isolation;
 mod limits;
@@ -31,6 +32,7 @@ use fault::{Fault, Verdict};
 use server::Server;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Makes every check and tells each result as it comes; all of them again at the end, in the same order.
@@ -154,10 +156,13 @@ pub enum Outcome {
 }
 
 /// What is checked, and how hard.
+#[derive(Clone)]
 pub struct Subject<'a> {
     pub source: Source<'a>,
     pub profile: Profile,
     pub expected_failures: &'static [ExpectedFailure],
+    /// What std's sockets cannot do; without it the checks that need it are not made.
+    pub means: Option<Arc<dyn Means>>,
 }
 
 impl<'a> Subject<'a> {
@@ -168,6 +173,7 @@ impl<'a> Subject<'a> {
             source: Source::Started(launcher),
             profile,
             expected_failures: &[],
+            means: None,
         }
     }
 
@@ -178,6 +184,7 @@ impl<'a> Subject<'a> {
             source: Source::Attached(address),
             profile,
             expected_failures: &[],
+            means: None,
         }
     }
 
@@ -187,9 +194,44 @@ impl<'a> Subject<'a> {
         self.expected_failures = expected_failures;
         self
     }
+
+    /// With what std's sockets cannot do.
+    #[must_use]
+    pub fn by(mut self, means: Arc<dyn Means>) -> Self {
+        self.means = Some(means);
+        self
+    }
+}
+
+/// What a check needs of sockets that std does not offer.
+pub trait Means: Send + Sync {
+    /// The next close of this socket is a reset (SO_LINGER with no time).
+    ///
+    /// # Errors
+    /// As of setsockopt(2).
+    fn reset_on_close(&self, client: &TcpStream) -> io::Result<()>;
+
+    /// Sets the size of the send buffer (SO_SNDBUF).
+    ///
+    /// # Errors
+    /// As of setsockopt(2).
+    fn limit_send_buffer(&self, client: &TcpStream, bytes: usize) -> io::Result<()>;
+
+    /// Sets the size of the receive buffer (SO_RCVBUF), which bounds the window.
+    ///
+    /// # Errors
+    /// As of setsockopt(2).
+    fn limit_receive_buffer(&self, client: &TcpStream, bytes: usize) -> io::Result<()>;
+
+    /// Sends SYNs to this address from addresses that never answer, so many a second for so long; how many were sent.
+    ///
+    /// # Errors
+    /// Where that is not possible, or the calling thread's network is not its own: then not one is sent.
+    fn flood(&self, to: SocketAddr, per_second: u64, time: Duration) -> io::Result<u64>;
 }
 
 /// Where the servers under test come from.
+#[derive(Clone, Copy)]
 pub enum Source<'a> {
     /// Fresh servers, one for each check.
     Started(&'a dyn Launcher),
@@ -206,6 +248,33 @@ pub struct Profile {
     pub troubled_clients: usize,
     /// How long a server may take for what it must do at once on an idle machine.
     pub patience: Duration,
+    /// Clients that it can hold at all: workers of a pool.
+    most_clients: usize,
+    /// The numbers of the fault matrix.
+    pub scale: Scale,
+    /// How long [`faults`] soaks a server.
+    pub soak: Duration,
+    /// Which of several repetitions of a check this is, from 0: what dice decide differs.
+    repetition: u64,
+}
+
+/// Which numbers a row of the fault matrix is made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// Seconds for each row.
+    #[default]
+    Short,
+    /// The numbers of the list of anchors, as far as one process can hold so many clients: minutes to hours.
+    Long,
+}
+
+impl Scale {
+    fn pick(self, short: usize, long: usize) -> usize {
+        match self {
+            Self::Short => short,
+            Self::Long => long,
+        }
+    }
 }
 
 impl Profile {
@@ -216,6 +285,28 @@ impl Profile {
             clients_at_once: 100,
             troubled_clients: 100,
             patience: Duration::from_secs(15),
+            most_clients: usize::MAX,
+            scale: Scale::Short,
+            soak: Self::SHORT_SOAK,
+            repetition: 0,
+        }
+    }
+
+    /// [`Profile::soak`] of the short form.
+    pub const SHORT_SOAK: Duration = Duration::from_secs(6);
+    /// [`Profile::soak`] of the long form.
+    pub const LONG_SOAK: Duration = Duration::from_secs(30 * 60);
+
+    /// With the long form's numbers: up to 1,000 clients at once.
+    #[must_use]
+    pub fn long(self) -> Self {
+        const CROWD: usize = 1_000;
+        Self {
+            clients_at_once: self.most_clients.min(CROWD),
+            troubled_clients: self.most_clients.saturating_sub(1).min(CROWD),
+            scale: Scale::Long,
+            soak: Self::LONG_SOAK,
+            ..self
         }
     }
 
@@ -226,6 +317,7 @@ impl Profile {
         Self {
             clients_at_once: workers.clamp(1, unbounded.clients_at_once),
             troubled_clients: workers.saturating_sub(1).min(unbounded.troubled_clients),
+            most_clients: workers.max(1),
             ..unbounded
         }
     }
@@ -282,6 +374,12 @@ pub enum Signal {
     Terminate,
     Interrupt,
     Kill,
+    /// SIGPIPE, which a server must not die of.
+    Pipe,
+    /// SIGSTOP, until [`Signal::Continue`].
+    Stop,
+    /// SIGCONT: calls that waited end with EINTR.
+    Continue,
 }
 
 /// A running server. Dropping it kills the process and reaps it.
@@ -331,6 +429,14 @@ pub trait Process {
     /// # Errors
     /// When the system does not tell.
     fn descriptors(&self) -> io::Result<usize>;
+
+    /// Lets the whole process tree have so many more processes and threads than it has now, or as many as it likes.
+    ///
+    /// # Errors
+    /// Where no such limit can be had: by default always.
+    fn limit_processes(&mut self, _more: Option<u64>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// How a server ended.
@@ -435,6 +541,7 @@ fn make(check: &Check, subject: &Subject<'_>, profile: &Profile) -> Verdict {
         }
         (Source::Started(launcher), setting) => Server::launch(*launcher, setting, profile)?,
     };
+    server.lend(subject.means.clone());
     (check.make)(&mut server).map_err(|fault| match fault {
         Fault::Failed(text) => Fault::Failed(text + &server.obituary()),
         other => other,

@@ -3,11 +3,12 @@
 mod model_server;
 
 use echo_contract::catalog::{ExpectedFailure, Frequency, IoInterface};
+use echo_contract::conformance::faults::{ROWS, RowFinding, make_row};
 use echo_contract::conformance::{Finding, Outcome, Profile, Subject, checks, passed, verify, verify_selected};
-use model_server::{ModelLauncher, ModelServer, Options, Vice};
+use model_server::{ModelLauncher, ModelServer, Options, SocketOptions, Vice};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[test]
@@ -153,6 +154,83 @@ fn a_failure_that_is_expected_each_time_and_never_comes_is_told() {
     let outcome = |expected| expecting(Vice::None, expected)[0].outcome.clone();
     assert_eq!(outcome(ALWAYS), Outcome::PassedUnexpectedly(ALWAYS[0]));
     assert_eq!(outcome(AT_TIMES), Outcome::Passed);
+}
+
+#[test]
+fn a_good_server_passes_the_rows_that_can_be_made_here_and_the_others_are_no_pass() {
+    for number in [2, 5, 6, 7, 10, 11, 12, 15, 18, 19] {
+        let finding = row(number, Vice::None);
+        // A busy machine may keep a time from being judged.
+        let is_held_up = matches!(&finding.outcome, Outcome::NotChecked(why) if why.contains("held up an idle thread"));
+        assert!(finding.outcome == Outcome::Passed || is_held_up, "{finding:#?}");
+    }
+    for (number, why) in [
+        (3, "no limit of processes"),
+        (4, "no limit of processes"),
+        (13, "no raw packets here"),
+    ] {
+        let outcome = row(number, Vice::None).outcome;
+        assert!(
+            matches!(&outcome, Outcome::NotChecked(text) if text.contains(why)),
+            "row {number}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_server_with_a_vice_fails_the_row_that_looks_for_it() {
+    for (vice, number) in [
+        (Vice::StopsAfter100Resets, 2),
+        (Vice::LeavesZombies, 5),
+        (Vice::LosesByte100000, 7),
+        (Vice::HoldsAnOddByte, 8),
+        (Vice::RefusesWithAReset, 9),
+        (Vice::KeepsMuchForEachClient, 10),
+        (Vice::NeverEndsIdleClients, 11),
+        (Vice::StopsAfter100Resets, 12),
+        (Vice::ServesElevenOfTen, 14),
+        (Vice::ExitsWithOne, 15),
+        (Vice::LeaksADescriptorOnReset, 18),
+    ] {
+        let finding = row(number, vice);
+        assert!(matches!(finding.outcome, Outcome::Failed(_)), "{vice:?}: {finding:#?}");
+    }
+}
+
+#[test]
+fn of_an_attached_server_a_row_that_needs_its_process_is_not_tested() {
+    let server = ModelServer::start(Vice::None, Options::default()).expect("a free port");
+    for (number, is_made) in [(2, true), (8, true), (5, false), (12, false), (18, false)] {
+        let row = ROWS.iter().find(|row| row.number == number).expect("a row");
+        let subject = Subject::attached(server.address, hasty()).by(Arc::new(SocketOptions));
+        let outcome = make_row(row, &subject, &mut |_| {}).outcome;
+        match outcome {
+            Outcome::Passed => assert!(is_made, "row {number}"),
+            Outcome::NotChecked(why) => assert!(
+                why.contains("needs a server that loadgen started") != is_made,
+                "row {number}: {why}"
+            ),
+            other => panic!("row {number}: {other:?}"),
+        }
+    }
+}
+
+/// The short form of a row, and of the soak a second.
+fn row(number: u8, vice: Vice) -> RowFinding {
+    let row = ROWS.iter().find(|row| row.number == number).expect("a row");
+    let launcher = ModelLauncher { vice, workers: None };
+    // Who waits for a good server on a busy machine waits longer than who waits for a vice.
+    let mut profile = if matches!(vice, Vice::None) {
+        Profile::unbounded()
+    } else {
+        hasty()
+    };
+    profile.soak = Duration::from_secs(1);
+    make_row(
+        row,
+        &Subject::started(&launcher, profile).by(Arc::new(SocketOptions)),
+        &mut |_| {},
+    )
 }
 
 const fn expected(check: &'static str, frequency: Frequency) -> ExpectedFailure {
@@ -482,10 +560,9 @@ const BROKEN_IN_A_PROCESS: &[Broken] = &[
 
 /// Less patience than a user's, since most of these servers are to fail.
 fn hasty() -> Profile {
-    Profile {
-        patience: Duration::from_secs(4),
-        ..Profile::unbounded()
-    }
+    let mut profile = Profile::unbounded();
+    profile.patience = Duration::from_secs(4);
+    profile
 }
 
 fn run(subject: &Subject<'_>, broken: &Broken) -> Vec<Finding> {

@@ -74,6 +74,10 @@ fn run(cli: Cli, words: &[OsString]) -> Result<Option<Exit>, Failure> {
         }
         Some(Verb::Compare(args)) => compare(&args, &command).map(|()| None),
         Some(Verb::Reproduce(args)) if args.against.is_none() => reproduce(&args, &command).map(|()| None),
+        Some(Verb::Verify(args)) if args.faults.faults => {
+            let no_private_network = no_private_network(args.starts_servers());
+            cmd::verify::faults::run(&args, &machine()?, no_private_network.as_deref())
+        }
         Some(Verb::Verify(args)) => cmd::verify::run(&args).map(|()| None),
         Some(Verb::Calibrate(args)) => cmd::calibrate::run(&args, &machine()?),
         Some(Verb::TruthServer { behaviour, cpu }) => cmd::calibrate::serve_truth(&behaviour, &cpu).map(|()| None),

@@ -373,6 +373,9 @@ impl Process for RunningServer {
             Signal::Terminate => signal::Signal::SIGTERM,
             Signal::Interrupt => signal::Signal::SIGINT,
             Signal::Kill => signal::Signal::SIGKILL,
+            Signal::Pipe => signal::Signal::SIGPIPE,
+            Signal::Stop => signal::Signal::SIGSTOP,
+            Signal::Continue => signal::Signal::SIGCONT,
         };
         Ok(kill(pid_of(self.pid()), signal)?)
     }

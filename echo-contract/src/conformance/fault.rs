@@ -32,6 +32,13 @@ impl Fault {
     }
 }
 
+/// What lent means cannot do, the server is not blamed for.
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::NotChecked(error.to_string())
+    }
+}
+
 /// The system, not the server, stood in the way.
 pub(super) fn not_told(error: impl Display) -> Fault {
     Fault::NotChecked(format!("the system does not tell: {error}"))

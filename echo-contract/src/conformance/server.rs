@@ -2,11 +2,12 @@
 
 use super::client::Client;
 use super::fault::{Fault, failed, not_told, until};
-use super::{Exit, Launch, Launcher, Process, Profile, Setting, Signal};
+use super::{Exit, Launch, Launcher, Means, Process, Profile, Setting, Signal};
 use crate::ready::Ready;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One server and the clients that were numbered for it so far.
@@ -14,6 +15,7 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) profile: Profile,
     process: Option<Box<dyn Process>>,
+    means: Option<Arc<dyn Means>>,
     /// The check has asked it to end.
     is_signalled: bool,
     connections: u64,
@@ -25,6 +27,7 @@ impl Server {
             address,
             profile: profile.clone(),
             process: None,
+            means: None,
             is_signalled: false,
             connections: 0,
         }
@@ -59,9 +62,23 @@ impl Server {
             address: reachable(address),
             profile: profile.clone(),
             process: Some(process),
+            means: None,
             is_signalled: false,
             connections: 0,
         })
+    }
+
+    pub(super) fn lend(&mut self, means: Option<Arc<dyn Means>>) {
+        self.means = means;
+    }
+
+    /// What std's sockets cannot do.
+    ///
+    /// # Errors
+    /// `NotChecked` when nobody lent it.
+    pub(super) fn means(&self) -> Result<Arc<dyn Means>, Fault> {
+        let missing = || Fault::NotChecked("needs more than std's sockets can do".into());
+        self.means.clone().ok_or_else(missing)
     }
 
     /// A new client with a payload of its own.
@@ -94,6 +111,18 @@ impl Server {
         let sent = self.process()?.signal(signal);
         self.is_signalled = true;
         sent.map_err(|error| failed(format!("the server cannot be signalled: {error}")))
+    }
+
+    /// Sends a signal that asks for no end.
+    pub(super) fn send_signal(&mut self, signal: Signal) -> Result<(), Fault> {
+        let sent = self.process()?.signal(signal);
+        sent.map_err(|error| failed(format!("the server cannot be signalled: {error}")))
+    }
+
+    /// What [`Process::limit_processes`] does.
+    pub(super) fn limit_processes(&mut self, more: Option<u64>) -> Result<(), Fault> {
+        let limited = self.process()?.limit_processes(more);
+        limited.map_err(|error| Fault::NotChecked(format!("no limit of processes can be set: {error}")))
     }
 
     /// Waits for the exit.

@@ -98,7 +98,17 @@ fn stats_are_exact(server: &mut Server) -> Verdict {
 }
 
 fn stop_streaming_clients(server: &mut Server, signal: Signal) -> Verdict {
-    let count = server.profile.clients_at_once.min(20);
+    stop_streaming(server, signal, 20, &mut |_| Ok(()))
+}
+
+/// Stops a server with so many streaming clients, `before` which something else may be done.
+pub(super) fn stop_streaming(
+    server: &mut Server,
+    signal: Signal,
+    clients: usize,
+    before: &mut dyn FnMut(&mut Server) -> Result<(), Fault>,
+) -> Verdict {
+    let count = server.profile.clients_at_once.min(clients);
     let clients = server.connect_all(count)?;
     let received = std::thread::scope(|scope| {
         let (under_way, wait_under_way) = mpsc::channel();
@@ -112,7 +122,9 @@ fn stop_streaming_clients(server: &mut Server, signal: Signal) -> Verdict {
         drop(under_way);
         // Ends early when a stream fails before the signal: its sender is dropped.
         let _ = wait_under_way.iter().take(count).count();
-        let signalled = server.signal(signal);
+        let prepared = before(server);
+        // Also where that failed: it ends the streams.
+        let signalled = prepared.and(server.signal(signal));
         let received = streams
             .into_iter()
             .map(|stream| stream.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

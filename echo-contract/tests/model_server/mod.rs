@@ -4,6 +4,7 @@
 //! it polls, and it plays signals, limits, flags and CPU time.
 
 mod connection;
+mod means;
 mod process;
 
 use connection::Connections;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+pub(crate) use means::SocketOptions;
 pub(crate) use process::ModelLauncher;
 
 /// The one way in which a server is broken.

@@ -69,6 +69,8 @@ impl Process for ModelProcess {
         let connections = &self.server.connections;
         match (signal, connections.vice) {
             (Signal::Interrupt, Vice::IgnoresInterrupt) | (Signal::Kill, Vice::LeavesOrphans) => {}
+            // Threads of this process: nothing to stop alone.
+            (Signal::Pipe | Signal::Stop | Signal::Continue, _) => {}
             (Signal::Kill, _) => connections.kill(),
             (_, Vice::ObeysACarelessParent) if connections.options.surroundings == Surroundings::CarelessParent => {}
             (Signal::Terminate | Signal::Interrupt, vice) => {

@@ -1,12 +1,15 @@
-//! `loadgen publish DIR`: a comparison's tables into the tracked files, and its folder into git's sight.
+//! `loadgen publish DIR`: a comparison's tables into the tracked files, and its folder into git's sight; or the page of a fault
+//! matrix.
 //!
 //! The only verb that changes tracked files. It checks everything first, so that a refusal has changed nothing.
 
 use crate::failure::Failure;
 use crate::measurement::store::{Store, write_atomically};
-use crate::report::models;
+use crate::record::FaultMatrix;
+use crate::report::{faults, models};
 use crate::suite::matrix::SuiteFile;
 use crate::suite::results::{Results, check_one_mode, check_one_network};
+use std::fmt::Display;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,8 +17,8 @@ use std::path::{Path, PathBuf};
 /// What was typed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PublishArgs {
-    /// A folder in results/ that `loadgen compare` made
-    #[arg(value_name = "DIR")]
+    /// A folder in results/ that `loadgen compare` made, or the fault matrix in results/ as JSON
+    #[arg(value_name = "DIR|FILE")]
     pub folder: PathBuf,
 }
 
@@ -29,6 +32,9 @@ pub fn run(args: &PublishArgs, out: &mut dyn Write) -> Result<(), Failure> {
         .folder
         .canonicalize()
         .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.folder.display())))?;
+    if folder.is_file() {
+        return fault_matrix(&folder, out);
+    }
     let (file, store) = super::open_suite(&folder)?;
     check_one_mode(&file.suite, store.records())?;
     check_one_network(store.records())?;
@@ -62,6 +68,32 @@ pub fn run(args: &PublishArgs, out: &mut dyn Write) -> Result<(), Failure> {
         let _ = writeln!(out, "wrote      {}", path.strip_prefix(root).unwrap_or(path).display());
     }
     let _ = writeln!(out, "tracked    results/{}: add it with git", store.name());
+    Ok(())
+}
+
+/// Writes the page of a fault matrix, `faults.md` beside its file.
+fn fault_matrix(stored: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let refused = |why: &dyn Display| {
+        Failure::usage(format!(
+            "{} cannot be published: {why}. Give it the file of `loadgen verify --faults --output FILE.json`",
+            stored.display()
+        ))
+    };
+    let text = fs::read_to_string(stored).map_err(|error| refused(&error))?;
+    let matrix: FaultMatrix = serde_json::from_str(&text).map_err(|error| refused(&error))?;
+    if matrix.kind != FaultMatrix::KIND {
+        return Err(refused(&format!(
+            "it is a {}, not a {}",
+            matrix.kind,
+            FaultMatrix::KIND
+        )));
+    }
+    if !matrix.complete {
+        return Err(refused(&"it was interrupted, and rows are missing"));
+    }
+    let page = stored.with_file_name("faults.md");
+    write_atomically(&page, &faults::page(&matrix))?;
+    let _ = writeln!(out, "wrote      {}", page.display());
     Ok(())
 }
 

@@ -1,47 +1,21 @@
 //! `loadgen verify`: the echo contract, rule by rule.
 
+pub mod faults;
+mod servers;
+
 use super::leftovers;
 use crate::cmd::arguments::VerifyArgs;
 use crate::cmd::output::print;
-use crate::cmd::resolve::servers::target;
 use crate::failure::{Exit, Failure};
 use crate::interrupt;
 use crate::notice::notice;
-use crate::record::Reach;
 use crate::subject;
 use comfy_table::{ContentArrangement, Table, presets};
-use echo_contract::catalog::{self, Capacity, ExpectedFailure, Frequency, TARGETS, Target};
+use echo_contract::catalog::{self, Capacity, TARGETS, Target};
 use echo_contract::conformance::{self, Finding, Outcome, Profile, Subject};
+use servers::{Served, WORKERS_OF_A_POOL, attached};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// Enough that a check can have many clients at once.
-const WORKERS_OF_A_POOL: u32 = 64;
-
-/// What a server that is attached to is expected to fail. Behind the proxy of a container's published port, connections of clients
-/// that are gone live on for seconds; what the catalog says of that may befall any check.
-fn expected_of(server: &subject::Server) -> &'static [ExpectedFailure] {
-    let Some(row) = server.row() else {
-        return &[];
-    };
-    let (Some(why), Some(_)) = (row.fails_behind_a_proxy, &server.description().container) else {
-        return row.expected_failures;
-    };
-    let is_named = |check: &str| row.expected_failures.iter().any(|failure| failure.check == check);
-    let others = conformance::checks().filter(|(_, check)| !is_named(check));
-    let others = others.map(|(_, check)| ExpectedFailure {
-        check,
-        frequency: Frequency::AtTimes,
-        why,
-    });
-    // As long-lived as the catalog, and made once in a process.
-    row.expected_failures
-        .iter()
-        .copied()
-        .chain(others)
-        .collect::<Vec<_>>()
-        .leak()
-}
 
 /// Checks one target or all, prints a table each.
 ///
@@ -86,36 +60,17 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
 
 /// Checks a server that is not of the catalog: one of the user's own, or whoever is at an address. Its name, where it breaks a rule.
 fn other(args: &VerifyArgs) -> Result<Option<String>, Failure> {
-    let (target, external) = target(&args.servers, Some(&args.target))?;
-    let reach = Reach {
-        public: args.reach.allow_public,
-        ..Reach::default()
-    };
-    if external.is_none() {
-        // A name that means nothing is told before anything else is done.
-        subject::resolve(&target, reach, &[])?;
-    }
-    leftovers::remove(|| 0);
-    if let Some(external) = external.as_ref().filter(|_| !args.no_build) {
-        subject::prepare_external(external)?;
-    }
-    let server = subject::obtain(&subject::Request {
-        external: external.as_ref(),
-        connect_timeout: args.reach.connect_timeout,
-        reach,
-        ..subject::Request::attach(&target)
-    })?;
-    // One of ours, also in a container: a pool is asked for no more than it has workers.
-    let workers = args.workers.or(server.description().workers).unwrap_or(1);
-    let profile = server
-        .row()
-        .map_or(Profile::unbounded(), |row| Profile::of(row, workers as usize));
-    let expected_failures = expected_of(&server);
+    let Served {
+        name,
+        server,
+        profile,
+        expected_failures,
+    } = attached(args)?;
     let address = server.address();
-    let findings = check(&target, move |tell| {
+    let findings = check(&name, move |tell| {
         conformance::verify(&Subject::attached(address, profile).expecting(expected_failures), tell)
     })?;
-    Ok((!conformance::passed(&findings)).then_some(target))
+    Ok((!conformance::passed(&findings)).then_some(name))
 }
 
 /// Makes the checks on a thread of their own, which may wait for a server when the user wants to stop; the table then says

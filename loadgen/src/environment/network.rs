@@ -11,6 +11,7 @@ use nix::unistd::{getgid, getuid};
 use procfs::process::Process;
 use std::fmt;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 
 /// Bit of CAP_SYS_ADMIN in a set of capabilities.
@@ -117,13 +118,47 @@ fn set(name: &str, values: &[&str]) -> Result<(), String> {
     Err(format!("{dotted} stays at {}: {why}", now.trim().replace('\t', " ")))
 }
 
-/// RTM_NEWLINK with IFF_UP, over rtnetlink: no ioctl, so nothing unsafe.
+/// Makes what is sent to the 16,777,216 addresses that begin like this one go to loopback, where nobody takes it: it is lost.
+/// For the calling thread's network, which must be its own.
+///
+/// # Errors
+/// Why not, as one phrase.
+pub fn swallow(addresses: Ipv4Addr) -> Result<(), String> {
+    const RTM_NEWROUTE: u16 = 24;
+    const CREATE: u16 = 0x400;
+    const BITS: u8 = 8;
+    const MAIN_TABLE: u8 = 254;
+    const BY_BOOT: u8 = 3;
+    const SCOPE_OF_LINK: u8 = 253;
+    const UNICAST: u8 = 1;
+    const INET: u8 = 2;
+    /// Length and number of an attribute of four bytes, of struct rtattr.
+    const DESTINATION: [u16; 2] = [8, 1];
+    const OUTPUT_LINK: [u16; 2] = [8, 4];
+    // struct rtmsg: family, bits of destination and of source, type of service, table, protocol, scope, type; flags.
+    let mut message = vec![INET, BITS, 0, 0, MAIN_TABLE, BY_BOOT, SCOPE_OF_LINK, UNICAST];
+    message.extend(u32::to_ne_bytes(0));
+    message.extend(DESTINATION.iter().flat_map(|half| half.to_ne_bytes()));
+    message.extend(addresses.octets());
+    message.extend(OUTPUT_LINK.iter().flat_map(|half| half.to_ne_bytes()));
+    message.extend(LOOPBACK.to_ne_bytes());
+    ask_kernel(RTM_NEWROUTE, CREATE, &message)
+}
+
+/// RTM_NEWLINK with IFF_UP.
 fn loopback_up() -> Result<(), String> {
     const RTM_NEWLINK: u16 = 16;
-    const REQUEST_AND_ACKNOWLEDGE: u16 = 1 | 4;
     const IFF_UP: u32 = 1;
-    const LENGTH: u32 = 32;
-    /// Of an answer: its header, before the error number.
+    // struct ifinfomsg: family and type, index, flags, which of them.
+    let words = [0, LOOPBACK, IFF_UP, IFF_UP];
+    let message: Vec<u8> = words.into_iter().flat_map(u32::to_ne_bytes).collect();
+    ask_kernel(RTM_NEWLINK, 0, &message)
+}
+
+/// Sends one request over rtnetlink and waits for its acknowledgement: no ioctl, so nothing unsafe.
+fn ask_kernel(kind: u16, flags: u16, message: &[u8]) -> Result<(), String> {
+    const REQUEST_AND_ACKNOWLEDGE: u16 = 1 | 4;
+    /// Length of a header, which in an answer stands before the error number.
     const HEADER: usize = 16;
 
     let route = socket::socket(
@@ -133,14 +168,14 @@ fn loopback_up() -> Result<(), String> {
         SockProtocol::NetlinkRoute,
     )
     .map_err(|errno| errno.to_string())?;
-    // struct nlmsghdr: length, type, flags, sequence, port; struct ifinfomsg: family and type, index, flags, which of them.
-    let mut request = Vec::with_capacity(LENGTH as usize);
-    request.extend(LENGTH.to_ne_bytes());
-    request.extend(RTM_NEWLINK.to_ne_bytes());
-    request.extend(REQUEST_AND_ACKNOWLEDGE.to_ne_bytes());
-    for word in [0, 0, 0, LOOPBACK, IFF_UP, IFF_UP] {
-        request.extend(u32::to_ne_bytes(word));
-    }
+    // struct nlmsghdr: length, type, flags, sequence, port.
+    let length = u32::try_from(HEADER + message.len()).map_err(|error| error.to_string())?;
+    let mut request = Vec::with_capacity(HEADER + message.len());
+    request.extend(length.to_ne_bytes());
+    request.extend(kind.to_ne_bytes());
+    request.extend((REQUEST_AND_ACKNOWLEDGE | flags).to_ne_bytes());
+    request.extend([0; 8]);
+    request.extend(message);
     socket::send(route.as_raw_fd(), &request, MsgFlags::empty()).map_err(|errno| errno.to_string())?;
     let mut answer = [0; 1024];
     let length = socket::recv(route.as_raw_fd(), &mut answer, MsgFlags::empty()).map_err(|errno| errno.to_string())?;

@@ -38,11 +38,12 @@ impl Destination {
                 let replaced =
                     store::probe(store::folder_of(path), bytes_needed).map(|()| Self::Replaced(path.to_path_buf()));
                 replaced.or_else(|failure| {
-                    if found.is_ok() {
-                        in_place().map_err(|_| failure)
-                    } else {
-                        Err(failure)
+                    if found.is_err() {
+                        return Err(failure);
                     }
+                    // A full disk takes a text no better in the old file's place, and would cost the old one.
+                    store::check_room(path, bytes_needed)?;
+                    in_place().map_err(|_| failure)
                 })
             }
         }
@@ -68,8 +69,9 @@ impl Destination {
             },
             Self::InPlace(path, file) => write_in_place(file, text).map_err(|error| unwritable(&path, &error)),
             Self::Replaced(path) => store::write_atomically(&path, text).or_else(|failure| {
-                // A mount point cannot be replaced, but can be written.
-                let file = if path.is_file() {
+                // A mount point cannot be replaced, but can be written. Where there is no room the old file stays whole.
+                let has_room = store::probe(store::folder_of(&path), text.len() as u64).is_ok();
+                let file = if has_room && path.is_file() {
                     open_in_place(&path)
                 } else {
                     Err(ErrorKind::NotFound.into())

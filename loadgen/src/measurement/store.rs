@@ -223,18 +223,18 @@ pub fn probe(folder: &Path, bytes_needed: u64) -> Result<(), Failure> {
     check_room(folder, bytes_needed)
 }
 
-/// Proves that `bytes_needed` fit into the file system of `folder`.
+/// Whether the file system of `place`, a folder or a file, says that `bytes_needed` fit.
 ///
 /// # Errors
 /// [`crate::failure::Exit::Unwritable`], naming the path.
-pub fn check_room(folder: &Path, bytes_needed: u64) -> Result<(), Failure> {
+pub fn check_room(place: &Path, bytes_needed: u64) -> Result<(), Failure> {
     // A file system that does not say how full it is takes what fits: go on.
-    let Ok(space) = statvfs(folder) else { return Ok(()) };
+    let Ok(space) = statvfs(place) else { return Ok(()) };
     let free = space.blocks_available().saturating_mul(space.fragment_size());
     if free < bytes_needed {
         return Err(Failure::unwritable(format!(
             "results cannot be kept in {}: {} MiB are free there and up to {} MiB are needed; make room or choose another place (--results or --output)",
-            folder.display(),
+            place.display(),
             free >> 20,
             bytes_needed.div_ceil(1 << 20),
         )));

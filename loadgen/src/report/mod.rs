@@ -9,6 +9,7 @@ pub mod curve;
 pub mod diff;
 pub mod dimension;
 pub mod facts;
+pub mod faults;
 pub mod folder;
 pub mod full;
 pub mod hdr;

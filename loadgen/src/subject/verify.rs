@@ -4,6 +4,7 @@ use super::build;
 use super::spawn::{Launch, Running};
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::sampler::cgroup::ProcessLimit;
 use crate::sampler::{Cgroup, process};
 use echo_contract::catalog::Target;
 use echo_contract::conformance::{self, Exit, Process, Signal};
@@ -63,7 +64,11 @@ impl conformance::Launcher for Launcher {
         };
         let (running, ready) = Running::start(&launch, Cgroup::create())
             .map_err(|text| io::Error::other(format!("{}: {text}", self.target.name)))?;
-        Ok(Box::new(Checked { running, ready }))
+        Ok(Box::new(Checked {
+            running,
+            ready,
+            limit: None,
+        }))
     }
 }
 
@@ -71,6 +76,8 @@ impl conformance::Launcher for Launcher {
 struct Checked {
     running: Running,
     ready: Ready,
+    /// After `running`, which must have left it before it is dropped.
+    limit: Option<ProcessLimit>,
 }
 
 impl Process for Checked {
@@ -83,6 +90,9 @@ impl Process for Checked {
             Signal::Terminate => signal::SIGTERM,
             Signal::Interrupt => signal::SIGINT,
             Signal::Kill => signal::SIGKILL,
+            Signal::Pipe => signal::SIGPIPE,
+            Signal::Stop => signal::SIGSTOP,
+            Signal::Continue => signal::SIGCONT,
         })
     }
 
@@ -134,5 +144,14 @@ impl Process for Checked {
 
     fn descriptors(&self) -> io::Result<usize> {
         process::descriptors(self.running.pid()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn limit_processes(&mut self, more: Option<u64>) -> io::Result<()> {
+        if self.limit.is_none() {
+            let processes = self.running.processes();
+            let limit = ProcessLimit::of(&processes, self.running.cgroup().ok().map(AsRef::as_ref))?;
+            self.limit = Some(limit);
+        }
+        self.limit.as_ref().map_or(Ok(()), |limit| limit.set(more))
     }
 }

@@ -16,9 +16,11 @@ use crate::cmd::publish::PublishArgs;
 use crate::cmd::report::ReportArgs;
 use crate::cmd::reproduce::ReproduceArgs;
 use crate::cmd::sweep::SweepArgs;
+use crate::cmd::verify::faults::FaultArgs;
 use crate::record::{NetworkChoice, Start, Waiting};
 use crate::subject::LaunchArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use echo_contract::catalog;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -301,7 +303,7 @@ pub struct MachineArgs {
 /// The conformance list.
 #[derive(Clone, Debug, Args)]
 pub struct VerifyArgs {
-    /// A name from `loadgen list`, `all`, or HOST:PORT of any TCP echo
+    /// A name from `loadgen list` (of --faults also several, with commas), `all`, or HOST:PORT of any TCP echo
     #[arg(short = 'T', long, value_name = "NAME|all|HOST:PORT")]
     pub target: String,
     #[command(flatten)]
@@ -314,6 +316,17 @@ pub struct VerifyArgs {
     /// Do not build missing or outdated servers
     #[arg(long)]
     pub no_build: bool,
+    #[command(flatten)]
+    pub faults: FaultArgs,
+}
+
+impl VerifyArgs {
+    /// Whether servers of the catalog are started, which may be in networks of their own.
+    #[must_use]
+    pub fn starts_servers(&self) -> bool {
+        let mut names = self.target.split(',').map(str::trim);
+        names.any(|name| name == "all" || catalog::find(name).is_some())
+    }
 }
 
 /// The interactive client.

@@ -1,16 +1,19 @@
 //! Control groups: where the server is accounted, whatever it forks and whatever has ended already.
 //!
 //! Version 1 (`cpuacct`, `memory`), version 2 and mixtures of both. A group is created below loadgen's own, so limits
-//! that hold for loadgen hold for the server too. Only accounting is used: no controller is switched on, no limit set.
+//! that hold for loadgen hold for the server too. Only accounting is used: no controller is switched on, and no limit set but
+//! that of processes by `pids.rs`, for `loadgen verify --faults`.
 
 mod counter;
 mod find;
+mod pids;
 mod quota;
 
 pub use counter::{CpuCounter, CpuTime};
 pub(super) use counter::{parse_numbers, scaled};
 pub(super) use find::machine_directory;
 pub use find::{container_id, version};
+pub use pids::ProcessLimit;
 pub use quota::{QuotaWatch, Throttled};
 
 use super::process;

@@ -116,7 +116,7 @@ fn section(matrix: &FaultMatrix, row: &Row) -> String {
         Some(vec![
             format!("`{}`", target.target),
             bold(made.result, made.result.as_str()),
-            escaped(&seen(made)),
+            seen(made),
         ])
     });
     text.push_str(&table::markdown(&["target", "result", "what was seen"], 3, lines));
@@ -161,11 +161,6 @@ fn bold(result: RowResult, text: &str) -> String {
         RowResult::Passed | RowResult::ExpectedFailure => text.to_owned(),
         RowResult::Failed | RowResult::NotTested => format!("**{text}**"),
     }
-}
-
-/// A cell is one line, and a bar would end it.
-fn escaped(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
 }
 
 #[cfg(test)]

@@ -252,14 +252,15 @@ impl Manifest {
     }
 }
 
-/// A variant of a binary stands in the table as `(target NAME)`.
+/// The table of the rows is the first one. A variant of a binary stands in it as `(target NAME)`.
 fn lack_of_the_readme(readme: &str, row: &Target) -> Option<String> {
     let (name, path) = (row.name, Files::README);
     let is_its = |line: &&str| {
         let first = line.split('|').nth(1).unwrap_or_default().trim();
         line.starts_with('|') && (first == format!("`{name}`") || first.contains(&format!("(target `{name}`)")))
     };
-    let Some(line) = readme.lines().find(is_its) else {
+    let (rows, _) = readme.split_once("\n## ").unwrap_or((readme, ""));
+    let Some(line) = rows.lines().find(is_its) else {
         return Some(format!("{name}: the table of {path} has no row `{name}`"));
     };
     let has_empty_cell = line.trim_matches('|').split('|').any(|cell| cell.trim().is_empty());
